@@ -1,0 +1,35 @@
+"""The hashes that blobs may be addressed by: the values of the attribute `content.hash` (RFC 10).
+
+blake3 is there where its library is installed (the extra `blake3` of this distribution).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from flux.errors import FluxError
+
+__all__ = ["DIGEST_SIZES", "hasher"]
+
+DIGEST_SIZES = {"sha1": 20, "sha256": 32, "blake3": 32}
+"""Bytes of a digest by the name of its hash."""
+
+
+def hasher(name: str) -> Callable[[bytes], Any]:
+    """The constructor for a `content.hash` name, called as those of hashlib.
+
+    FluxError EINVAL for any other name, ENOSYS when the library of the hash is not installed.
+    """
+    if name not in DIGEST_SIZES:
+        raise FluxError(errno.EINVAL, f"unknown content hash {name!r}: it may be {' or '.join(DIGEST_SIZES)}")
+    if name != "blake3":
+        function: Callable[[bytes], Any] = getattr(hashlib, name)
+        return function
+    try:
+        from blake3 import blake3
+    except ImportError:
+        raise FluxError(errno.ENOSYS, "content hash blake3 needs the Python package blake3") from None
+    return blake3  # type: ignore[no-any-return,unused-ignore]

@@ -1,0 +1,1 @@
+"""Every extension point there is: one file for each extensible part."""

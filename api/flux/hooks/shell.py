@@ -1,0 +1,198 @@
+"""Hooks of the job shell (flux-shell(1), PLUGINS): what a shell plugin may implement.
+
+A hook is called `shell_init` here and in Python; the same hook is the topic "shell.init" in the Lua initrc.
+An implementation takes any subset of the arguments. When one raises in a hook marked fatal, the job gets a fatal
+exception of type "exec" that names the plugin; else the error is logged and the next plugin called. All since 0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+from flux.hooks.host import ErrorPolicy, hook_policy
+from flux.module.base import DEFERRED
+
+if TYPE_CHECKING:
+    from flux.core.handle import Flux
+    from flux.core.reactor import Reactor
+    from flux.message import Message
+    from flux.rpc import RPC
+    from flux.taskmap import TaskMap
+
+__all__ = ["DEFERRED", "ShellApi", "TaskApi", "hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("flux.shell")
+hookimpl = pluggy.HookimplMarker("flux.shell")
+fatal = hook_policy(ErrorPolicy.FATAL)
+
+
+class TaskApi(Protocol):
+    """One task of this shell.
+
+    Attributes:
+        rank, localid: global and local task rank.
+        argv, env: what is executed; a plugin may change both until the task is started.
+        state: "Init", "Running" or "Exited".
+        pid, status: process id; wait status once exited, else -1.
+    """
+
+    rank: int
+    localid: int
+    argv: list[str]
+    env: dict[str, str]
+    state: str
+    pid: int
+    status: int
+
+    def info(self) -> dict[str, Any]:
+        """localid, rank, state, pid, wait_status, exitcode, signaled (flux_shell_task_get_info(3))."""
+
+    def kill(self, signum: int) -> None:
+        """Signal the task's process group; nothing happens when it is gone."""
+
+    def pass_fd(self, fd: int, target: int = -1) -> None:
+        """Let the task inherit fd, under the number target (default: its own); the shell's copy is closed at start."""
+
+
+class ShellApi(Protocol):
+    """The shell, as plugins see it.
+
+    Attributes:
+        jobid: id of the job. rank, size: this shell's rank, and the number of shells.
+        env: the environment its tasks start from. options: `attributes.system.shell.options`, may be changed.
+        tasks: local tasks. flux: blocking handle of the broker; None when standalone.
+        reactor: calls back for file descriptors and timers.
+        job: jobspec, R and what follows from them. journal: the job's eventlogs; None when standalone.
+        service: name under which shells of this job reach each other. standalone: True when run without an instance.
+    """
+
+    jobid: int
+    rank: int
+    size: int
+    env: dict[str, str]
+    options: dict[str, Any]
+    tasks: list[TaskApi]
+    flux: Flux
+    reactor: Reactor
+    job: Any
+    journal: Any
+    service: str
+    standalone: bool
+
+    def log(self, level: int, message: str, component: str = "") -> None:
+        """Log for the job's user. level: syslog level, 0 (emergency) to 7 (debug)."""
+
+    def die(self, message: str, status: int = 1) -> None:
+        """Raise a fatal exception on the job; the shell ends its tasks and exits with status."""
+
+    def kill_tasks(self, signum: int) -> None:
+        """Signal all local tasks."""
+
+    def post_event(self, name: str, context: dict[str, Any]) -> None:
+        """Append to the job's exec.eventlog; what is posted before shell.start comes right after it."""
+
+    def on_request(self, method: str, callback: Callable[[Message], Any]) -> None:
+        """Serve requests for "SERVICE.method": callback(msg) gives the response payload, or DEFERRED
+        when it answers later, with `flux.respond` or `flux.respond_error`."""
+
+    def on_event(self, name: str, callback: Callable[[Message], Any]) -> None:
+        """Take the job's events "shell-JOBID.name"."""
+
+    def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
+        """Send a request that wants no response to another shell of the job."""
+
+    def rpc(self, shell_rank: int, method: str, payload: dict[str, Any]) -> RPC:
+        """Send a request to another shell of the job."""
+
+    def add_completion_ref(self, name: str) -> None:
+        """Keep the shell from exiting until `remove_completion_ref` of the same name."""
+
+    def remove_completion_ref(self, name: str) -> None: ...
+
+    def call(self, topic: str, **kwargs: Any) -> list[Any]:
+        """Call a hook of the plugin stack, also one that only plugins know (flux_shell_plugstack_call(3))."""
+
+
+@hookspec
+@fatal
+def shell_connect(shell: ShellApi) -> None:
+    """The shell has just connected to its broker. Not called when standalone."""
+
+
+@hookspec
+@fatal
+def shell_init(shell: ShellApi) -> None:
+    """Jobspec and R are known, no task is started, other shells may not be there yet."""
+
+
+@hookspec(firstresult=True)
+@fatal
+def shell_taskmap(shell: ShellApi, scheme: str, value: str, counts: list[int]) -> TaskMap | None:
+    """Assign tasks to shells by the scheme that `-o taskmap=SCHEME[:VALUE]` asks for.
+
+    Args:
+        counts: number of tasks of each shell.
+
+    Returns:
+        The map of the same tasks, or None when the scheme is not the plugin's.
+    """
+
+
+@hookspec
+@fatal
+def shell_post_init(shell: ShellApi) -> None:
+    """All shells of the job have initialised."""
+
+
+@hookspec
+@fatal
+def task_init(shell: ShellApi, task: TaskApi) -> None:
+    """A task is about to be started; its arguments and environment may be changed."""
+
+
+@hookspec
+@fatal
+def task_exec(shell: ShellApi, task: TaskApi) -> None:
+    """Called in the task's own process just before execve(2). An implementation makes starting tasks slower."""
+
+
+@hookspec
+@fatal
+def task_fork(shell: ShellApi, task: TaskApi) -> None:
+    """A task has been started; called in the shell."""
+
+
+@hookspec
+@fatal
+def shell_start(shell: ShellApi) -> None:
+    """All local tasks are running."""
+
+
+@hookspec
+@fatal
+def task_exit(shell: ShellApi, task: TaskApi) -> None:
+    """A task has exited and its wait status is known."""
+
+
+@hookspec
+@fatal
+def shell_finish(shell: ShellApi) -> None:
+    """The last local task has exited; its output may still be on the way."""
+
+
+@hookspec
+def shell_exit(shell: ShellApi) -> None:
+    """The shell is about to exit: give back what was taken."""
+
+
+@hookspec
+def shell_lost(shell: ShellApi, shell_rank: int, severity: int) -> None:
+    """Another shell of the job was lost; called in shell 0."""
+
+
+@hookspec
+def shell_log(shell: ShellApi, level: int, message: str, component: str) -> None:
+    """A message was logged. An error of an implementation goes to the shell's stderr only."""

@@ -1,0 +1,266 @@
+"""Jobspecs: what a job wants and runs (RFC 14, RFC 25; manual page ``flux.job.Jobspec``).
+
+The jobspec itself is the plain dict ``jobspec.jobspec``, laid out as RFC 25 says; the classes check it when
+made and give names to the attributes that programs set most.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, ClassVar, TypeVar
+
+from flux.job import _jobspec_build as build
+from flux.job import _jobspec_check as check
+from flux.job._jobspec_attributes import JobspecAttributes
+
+__all__ = ["Jobspec", "JobspecV1", "validate_jobspec"]
+
+_Self = TypeVar("_Self", bound="Jobspec")
+
+
+class Jobspec(JobspecAttributes):
+    """A jobspec of any version.
+
+    resources, tasks: lists of dict as in RFC 14.  Keywords: attributes (dict), version (int).
+    Raises ValueError or TypeError naming the field that is wrong.
+    """
+
+    top_level_keys: ClassVar[set[str]] = set(check.TOP_LEVEL_KEYS)
+
+    def __init__(self, resources: Any, tasks: Any, **kwargs: Any) -> None:
+        self.jobspec = {"resources": resources, "tasks": tasks, **kwargs}
+        self._check()
+
+    def _check(self) -> None:
+        check.check_jobspec(self.jobspec)
+
+    @classmethod
+    def from_dict(cls: type[_Self], spec: Mapping[str, Any]) -> _Self:
+        """Make one from a decoded jobspec."""
+        check.check_keys(spec, "jobspec", check.TOP_LEVEL_KEYS, check.TOP_LEVEL_KEYS)
+        return cls(**spec)
+
+    @classmethod
+    def from_yaml_stream(cls: type[_Self], yaml_stream: str | bytes | IO[Any]) -> _Self:
+        """Make one from YAML (where PyYAML is installed) or JSON text, or an open file of it."""
+        text = yaml_stream if isinstance(yaml_stream, str | bytes) else yaml_stream.read()
+        return cls.from_dict(_load(text))
+
+    @classmethod
+    def from_yaml_file(cls: type[_Self], filename: str | os.PathLike[str]) -> _Self:
+        """Make one from a YAML or JSON file."""
+        return cls.from_yaml_stream(Path(filename).read_bytes())
+
+    def dumps(self, **kwargs: Any) -> str:
+        """Return the jobspec as JSON; ``kwargs`` go to json.dumps()."""
+        return json.dumps(self.jobspec, **kwargs)
+
+    def __repr__(self) -> str:
+        rest = "".join(f", {k}={v!r}" for k, v in self.jobspec.items() if k not in ("resources", "tasks"))
+        return f"{type(self).__name__}({self.resources!r}, {self.tasks!r}{rest})"
+
+    def __eq__(self, other: object) -> bool:
+        return self.jobspec == other.jobspec if isinstance(other, Jobspec) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    # --- sections -------------------------------------------------------------------------
+
+    @property
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources section."""
+        return self.jobspec["resources"]  # type: ignore[no-any-return]
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """The tasks section."""
+        return self.jobspec["tasks"]  # type: ignore[no-any-return]
+
+    @property
+    def version(self) -> int:
+        """The jobspec version."""
+        return self.jobspec["version"]  # type: ignore[no-any-return]
+
+    def resource_walk(self) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any], int]]:
+        """Yield (parent, resource, count) depth first, parents first.
+
+        parent is None at the top; count includes that of the ancestors.
+        """
+        return check.walk(self.resources)
+
+    def resource_counts(self) -> dict[str, int]:
+        """The total count of each resource type, e.g. ``{"slot": 4, "core": 8}``."""
+        counts: dict[str, int] = {}
+        for _, resource, count in self.resource_walk():
+            counts[resource["type"]] = counts.get(resource["type"], 0) + count
+        return counts
+
+
+class JobspecV1(Jobspec):
+    """A jobspec of version 1: one program, in slots of cores and GPUs (RFC 25)."""
+
+    def __init__(self, resources: Any, tasks: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("version", 1)
+        super().__init__(resources, tasks, **kwargs)
+
+    def _check(self) -> None:
+        super()._check()
+        check.check_v1(self.jobspec)
+
+    @classmethod
+    def from_command(
+        cls,
+        command: Iterable[str],
+        num_tasks: int = 1,
+        cores_per_task: int = 1,
+        gpus_per_task: int | None = None,
+        num_nodes: int | None = None,
+        exclusive: bool = False,
+        **options: Any,
+    ) -> JobspecV1:
+        """A job of ``num_tasks`` copies of ``command``, over ``num_nodes`` nodes when given.
+
+        options: duration, environment (default: the caller's), cwd, name, queue, stdin, stdout, stderr,
+        unbuffered.  Use setters for anything else.
+        """
+        resources = build.slot_resources(num_tasks, cores_per_task, gpus_per_task, num_nodes, exclusive)
+        return cls._make(resources, build.task(_command(command), num_tasks, num_nodes), options)
+
+    @classmethod
+    def per_resource(
+        cls,
+        command: Iterable[str],
+        ncores: int | None = None,
+        nnodes: int | None = None,
+        per_resource_type: str | None = None,
+        per_resource_count: int | None = None,
+        gpus_per_node: int | None = None,
+        exclusive: bool = False,
+        **options: Any,
+    ) -> JobspecV1:
+        """A job that asks for cores or nodes and runs ``per_resource_count`` tasks on each core or node.
+
+        per_resource_type: "core" or "node".  options: as for from_command().
+        """
+        resources = build.per_resource_resources(ncores, nnodes, gpus_per_node, exclusive)
+        jobspec = cls._make(resources, build.task(_command(command), 1, None), options)
+        if per_resource_type not in ("core", "node", None):
+            raise ValueError(f"per_resource_type: expected core or node, got '{per_resource_type}'")
+        per_resource = {"type": per_resource_type, "count": per_resource_count}
+        if per_resource_type is not None or per_resource_count is not None:
+            jobspec.setattr_shell_option("per-resource", {k: v for k, v in per_resource.items() if v is not None})
+        return jobspec
+
+    @classmethod
+    def from_nest_command(
+        cls,
+        command: Iterable[str],
+        num_slots: int = 1,
+        cores_per_slot: int = 1,
+        gpus_per_slot: int | None = None,
+        num_nodes: int | None = None,
+        broker_opts: Iterable[str] | None = None,
+        exclusive: bool = False,
+        conf: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> JobspecV1:
+        """A Flux instance whose initial program is ``command`` (may be empty), one broker per node.
+
+        conf: configuration of the new instance.  options: as for from_command().
+        """
+        resources = build.slot_resources(num_slots, cores_per_slot, gpus_per_slot, num_nodes, exclusive)
+        broker = ["flux", "broker", *(broker_opts or ())]
+        if conf is not None:
+            broker.append("--config-path={{tmpdir}}/conf.json")
+        task = build.task([*broker, *command], num_slots, num_nodes)
+        jobspec = cls._make(resources, task | {"count": {"per_slot": 1}}, options)
+        jobspec.setattr_shell_option("per-resource", {"type": "node"})
+        jobspec.setattr_shell_option("mpi", "none")
+        jobspec.setattr_shell_option("exit-timeout", "none")
+        if conf is not None:
+            jobspec.add_file("conf.json", conf)
+        return jobspec
+
+    @classmethod
+    def from_batch_command(
+        cls,
+        script: str,
+        jobname: str,
+        args: Iterable[str] | None = None,
+        num_slots: int = 1,
+        cores_per_slot: int = 1,
+        gpus_per_slot: int | None = None,
+        num_nodes: int | None = None,
+        broker_opts: Iterable[str] | None = None,
+        **options: Any,
+    ) -> JobspecV1:
+        """A Flux instance that runs ``script`` (its text, starting with #!) with ``args``, then ends.
+
+        The rest is as for from_nest_command().
+        """
+        if not script.startswith("#!"):
+            raise ValueError(f"batch script '{jobname}' does not start with '#!'")
+        jobspec = cls.from_nest_command(
+            ["{{tmpdir}}/script", *(args or ())],
+            num_slots,
+            cores_per_slot,
+            gpus_per_slot,
+            num_nodes,
+            broker_opts,
+            **{"name": jobname, **options},
+        )
+        jobspec.add_file("script", script if "\n" in script else f"{script}\n", perms=0o700)
+        return jobspec
+
+    @classmethod
+    def _make(cls, resources: Any, task: Any, options: dict[str, Any]) -> JobspecV1:
+        jobspec = cls(resources, [task], attributes={"system": {"duration": 0}})
+        if options.get("environment") is None:
+            options = options | {"environment": os.environ}
+        for option, value in options.items():
+            if option not in _OPTIONS:
+                raise TypeError(f"unknown option '{option}', expected one of {', '.join(_OPTIONS)}")
+            if value is not None:
+                setattr(jobspec, option, value)
+        return jobspec
+
+
+_OPTIONS = ("cwd", "duration", "environment", "name", "queue", "stderr", "stdin", "stdout", "unbuffered")
+
+
+def validate_jobspec(
+    jobspec: Jobspec | str | Mapping[str, Any], require_version: int | None = None
+) -> tuple[bool, Jobspec]:
+    """Return (True, Jobspec object) when ``jobspec`` (an object, JSON text or a dict) is valid.
+
+    Its version, or ``require_version``, decides how strictly.  Raises ValueError or TypeError otherwise.
+    """
+    spec = jobspec.jobspec if isinstance(jobspec, Jobspec) else jobspec
+    if isinstance(spec, str):
+        spec = json.loads(spec)
+    check.check_keys(spec, "jobspec", check.TOP_LEVEL_KEYS, check.TOP_LEVEL_KEYS)
+    version = spec["version"] if require_version is None else require_version
+    return True, (JobspecV1 if version == 1 else Jobspec).from_dict(spec)
+
+
+def _command(command: Iterable[str]) -> list[str]:
+    if isinstance(command, str | bytes):
+        raise TypeError(f"command: expected a list of strings, got {command!r}")
+    return list(command)
+
+
+def _load(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        import msgspec
+
+        try:
+            return msgspec.yaml.decode(text)
+        except ImportError:
+            raise ValueError("jobspec is not JSON, and reading YAML needs the package PyYAML") from None
+        except msgspec.DecodeError as e:
+            raise ValueError(f"jobspec is neither JSON nor YAML: {e}") from None

@@ -1,0 +1,290 @@
+"""What is known of a job, as programs and people want it (RFC 43; manual page ``flux.job.info``)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from flux.job.JobID import JobID
+
+if TYPE_CHECKING:
+    from flux.job.info_format import JobInfoFormat as JobInfoFormat
+
+__all__ = [
+    "AnnotationsInfo",
+    "ExceptionInfo",
+    "InfoList",
+    "JobInfo",
+    "JobInfoFormat",
+    "fsd",
+    "get_username",
+    "resulttostr",
+    "statetostr",
+    "statustostr",
+]
+
+_STATES = {
+    1: ("NEW", "N"),
+    2: ("DEPEND", "D"),
+    4: ("PRIORITY", "P"),
+    8: ("SCHED", "S"),
+    16: ("RUN", "R"),
+    32: ("CLEANUP", "C"),
+    64: ("INACTIVE", "I"),
+}
+_RESULTS = {1: ("COMPLETED", "CD"), 2: ("FAILED", "F"), 4: ("CANCELED", "CA"), 8: ("TIMEOUT", "TO")}
+_PENDING, _RUNNING, _INACTIVE = 2 | 4 | 8, 16 | 32, 64
+_NEVER_RAN = -128
+
+_usernames: dict[int, str] = {}
+
+
+def fsd(secs: float) -> str:
+    """Seconds as a Flux Standard Duration (RFC 23)."""
+    from flux.util import fsd as encode
+
+    return encode(secs)
+
+
+def get_username(userid: int) -> str:
+    """The user's name, the number when it has none."""
+    name = _usernames.get(userid)
+    if name is None:
+        import pwd
+
+        try:
+            name = pwd.getpwuid(userid).pw_name
+        except KeyError:
+            name = str(userid)
+        _usernames[userid] = name
+    return name
+
+
+def statetostr(stateid: int, singlechar: bool = False) -> str:
+    """Name of a state, or its letter. KeyError when there is no such state."""
+    return _STATES[stateid][singlechar]
+
+
+def resulttostr(resultid: int | str, singlechar: bool = False) -> str:
+    """Name of a result, or its abbreviation; "" when there is no result yet."""
+    return "" if resultid == "" else _RESULTS[int(resultid)][singlechar]
+
+
+def statustostr(stateid: int, resultid: int | str, abbrev: bool = False) -> str:
+    """State and result in one word: PENDING, RUNNING, or the result."""
+    if stateid & _INACTIVE:
+        return resulttostr(resultid, abbrev)
+    if stateid & _RUNNING:
+        return "R" if abbrev else "RUNNING"
+    return "PD" if abbrev else "PENDING"
+
+
+class AnnotationsInfo:
+    """Annotations as attributes; one that is not there is "", at any depth."""
+
+    def __init__(self, annotationsDict: dict[str, Any] | None) -> None:
+        self.annotationsDict = annotationsDict or {}
+        self.atuple = self.annotationsDict
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = self.annotationsDict.get(name, {})
+        return AnnotationsInfo(value) if isinstance(value, dict) else value
+
+    def __str__(self) -> str:
+        if not self.annotationsDict:
+            return ""
+        from msgspec import json
+
+        return json.encode(self.annotationsDict).decode()
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    __repr__ = __str__
+
+
+class ExceptionInfo:
+    """The exception of the greatest severity: occurred, severity, type, note ("" where there is none)."""
+
+    def __init__(self, occurred: bool | str, severity: int | str, _type: str, note: str) -> None:
+        self.occurred = occurred
+        self.severity = severity
+        self.type = _type
+        self.note = note
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class InfoList(list[Any]):
+    """A list that shows as its items joined by commas."""
+
+    def __str__(self) -> str:
+        return ",".join(str(item) for item in self)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+class JobInfo:
+    """One job.
+
+    Args:
+        info_resp: attributes of RFC 43, such as job-list answers; what is missing gets a default.
+
+    Beside the attributes as they came (userid, urgency, t_submit, name, ...) it has what follows from them.
+    """
+
+    defaults: dict[str, Any] = {
+        "t_depend": 0.0,
+        "t_run": 0.0,
+        "t_cleanup": 0.0,
+        "t_inactive": 0.0,
+        "expiration": 0.0,
+        "duration": 0.0,
+        "nnodes": "",
+        "ncores": "",
+        "ntasks": "",
+        "priority": "",
+        "urgency": "",
+        "ranks": "",
+        "nodelist": "",
+        "success": "",
+        "result": "",
+        "waitstatus": "",
+        "name": "",
+        "queue": "",
+        "project": "",
+        "bank": "",
+        "cwd": "",
+    }
+
+    def __init__(self, info_resp: dict[str, Any]) -> None:
+        info = {**self.defaults, **info_resp}
+        self.id = JobID(info.pop("id"))
+        self.state_id: int = info.pop("state", 0)
+        self.result_id: int | str = info.pop("result")
+        self.annotations = AnnotationsInfo(info.pop("annotations", None))
+        self.sched = self.annotations.sched
+        self.user = self.annotations.user
+        self.dependencies = InfoList(info.pop("dependencies", ()))
+        self.exception = ExceptionInfo(
+            info.pop("exception_occurred", ""),
+            info.pop("exception_severity", ""),
+            info.pop("exception_type", ""),
+            info.pop("exception_note", ""),
+        )
+        self.__dict__.update(info)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the job has no attribute '{name}'")
+
+    @property
+    def username(self) -> str:
+        return get_username(self.userid)
+
+    @property
+    def state(self) -> str:
+        return statetostr(self.state_id)
+
+    @property
+    def state_single(self) -> str:
+        return statetostr(self.state_id, True)
+
+    @property
+    def result(self) -> str:
+        return resulttostr(self.result_id)
+
+    @property
+    def result_abbrev(self) -> str:
+        return resulttostr(self.result_id, True)
+
+    @property
+    def status(self) -> str:
+        return statustostr(self.state_id, self.result_id)
+
+    @property
+    def status_abbrev(self) -> str:
+        return statustostr(self.state_id, self.result_id, True)
+
+    def get_runtime(self, roundup: bool = False) -> float:
+        """Seconds from the allocation of resources to the end of the job, or to now; 0.0 before."""
+        if not self.t_run:
+            return 0.0
+        runtime = max(0.0, (self.t_cleanup or time.time()) - self.t_run)
+        return float(int(runtime + 0.5)) if roundup else float(runtime)
+
+    @property
+    def runtime(self) -> float:
+        return self.get_runtime()
+
+    def get_remaining_time(self) -> float:
+        """Seconds until a running job's time limit; 0.0 without a limit, and when it does not run."""
+        if not self.state_id & _RUNNING or not self.expiration:
+            return 0.0
+        return max(0.0, float(self.expiration) - time.time())
+
+    @property
+    def t_remaining(self) -> float:
+        return self.get_remaining_time()
+
+    @property
+    def returncode(self) -> int | str:
+        """Highest exit code of the job's shells, -signal, -128 when it was ended before it ran; "" while active."""
+        if not self.state_id & _INACTIVE:
+            return ""
+        if self.waitstatus == "":
+            return _NEVER_RAN if self.exception.occurred and not self.t_run else 1
+        signum = int(self.waitstatus & 0x7F)
+        return -signum if signum else int(self.waitstatus >> 8)
+
+    @property
+    def contextual_info(self) -> str:
+        """Where the job runs, or why it does not yet."""
+        if self.state_id & _PENDING:
+            return self._why_pending()
+        return str(self.nodelist)
+
+    def _why_pending(self) -> str:
+        if self.state_id == 4 and self.urgency == 0:
+            return "held"
+        if self.state_id == 2:
+            return f"depends:{self.dependencies}"
+        return str(self.sched.reason_pending)
+
+    @property
+    def contextual_time(self) -> float:
+        """Runtime, or the time limit of a job that does not run yet."""
+        return float(self.duration) if self.state_id & _PENDING else self.runtime
+
+    def to_dict(self, filtered: bool = True) -> dict[str, Any]:
+        """All fields, as JSON can hold them.
+
+        Args:
+            filtered: leave out what is empty.
+        """
+        known = _DERIVED if hasattr(self, "userid") else _DERIVED[1:]
+        fields = {name: getattr(self, name) for name in known}
+        fields |= {name: value for name, value in vars(self).items() if not isinstance(value, _OBJECTS)}
+        fields["id"] = int(self.id)
+        fields["exception"] = self.exception.to_dict()
+        fields["annotations"] = self.annotations.annotationsDict
+        fields["dependencies"] = list(self.dependencies)
+        del fields["state_id"], fields["result_id"]
+        if not filtered:
+            return fields
+        return {name: value for name, value in fields.items() if value not in ("", {}, [])}
+
+
+_OBJECTS = (AnnotationsInfo, ExceptionInfo, InfoList)
+_DERIVED = ("username", "state", "result", "status", "runtime", "t_remaining", "returncode")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "JobInfoFormat":
+        from flux.job.info_format import JobInfoFormat
+
+        return JobInfoFormat
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,64 @@
+"""Cancel and signal jobs (flux-job(1); manual page ``flux.job.kill``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flux.rpc import RPC
+
+if TYPE_CHECKING:
+    from flux.core.base import Handle
+
+__all__ = ["cancel", "cancel_async", "kill", "kill_async", "raise_async", "raise_exception"]
+
+SIGTERM = 15
+
+
+def kill_async(flux_handle: Handle, jobid: int, signum: int | None = None) -> RPC:
+    """Send a signal to the tasks of a running job.
+
+    Args:
+        signum: default SIGTERM.
+
+    Errors, when the future is got: EINVAL the job is unknown or not running, or there is no such signal;
+    EPERM somebody else's job.
+    """
+    return flux_handle.rpc("job-manager.kill", {"id": int(jobid), "signum": SIGTERM if signum is None else signum})
+
+
+def kill(flux_handle: Handle, jobid: int, signum: int | None = None) -> None:
+    """`kill_async`, blocking until the signal is on its way."""
+    kill_async(flux_handle, jobid, signum).get()
+
+
+def cancel_async(flux_handle: Handle, jobid: int, reason: str | None = None) -> RPC:
+    """Cancel a pending or running job: raise an exception of type "cancel" and severity 0.
+
+    Errors, when the future is got: ENOENT the job is unknown or inactive; EPERM somebody else's job.
+    """
+    return raise_async(flux_handle, jobid, "cancel", 0, reason)
+
+
+def cancel(flux_handle: Handle, jobid: int, reason: str | None = None) -> None:
+    """`cancel_async`, blocking until the exception is raised."""
+    cancel_async(flux_handle, jobid, reason).get()
+
+
+def raise_async(flux_handle: Handle, jobid: int, type: str, severity: int = 0, note: str | None = None) -> RPC:
+    """Raise an exception on an active job (RFC 21).
+
+    Args:
+        type: a word, such as "cancel".
+        severity: 0 (ends the job) to 7.
+
+    Errors, when the future is got: as for `cancel_async`; EPROTO type or severity out of range.
+    """
+    payload: dict[str, Any] = {"id": int(jobid), "type": type, "severity": severity}
+    if note is not None:
+        payload["note"] = note
+    return flux_handle.rpc("job-manager.raise", payload)
+
+
+def raise_exception(flux_handle: Handle, jobid: int, type: str, severity: int = 0, note: str | None = None) -> None:
+    """`raise_async`, blocking until the exception is raised."""
+    raise_async(flux_handle, jobid, type, severity, note).get()

@@ -1,0 +1,91 @@
+"""Submit a job and learn its id (RFC 14, RFC 25; manual page ``flux.job.submit``)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from binascii import b2a_base64
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flux.constants import (
+    FLUX_JOB_DEBUG,
+    FLUX_JOB_NOVALIDATE,
+    FLUX_JOB_URGENCY_DEFAULT,
+    FLUX_JOB_WAITABLE,
+)
+from flux.errors import FluxError
+from flux.job.JobID import JobID
+from flux.rpc import RPC
+
+if TYPE_CHECKING:
+    from flux.core.base import Handle
+    from flux.job.Jobspec import Jobspec
+
+__all__ = ["SubmitFuture", "encode_jobspec", "submit", "submit_async", "wrap_unsigned"]
+
+
+class SubmitFuture(RPC):
+    """A submission on its way."""
+
+    def get_id(self) -> JobID:
+        """The job's id, blocking until it is assigned. FluxError with the reason when the job is refused."""
+        return JobID(self.get()["id"])
+
+
+def submit(
+    flux_handle: Handle,
+    jobspec: Jobspec | str | bytes | dict[str, Any],
+    urgency: int = FLUX_JOB_URGENCY_DEFAULT,
+    waitable: bool = False,
+    debug: bool = False,
+    pre_signed: bool = False,
+) -> JobID:
+    """Submit a job and wait for its id. Arguments and errors: `submit_async`."""
+    return submit_async(flux_handle, jobspec, urgency, waitable, debug, pre_signed).get_id()
+
+
+def submit_async(
+    flux_handle: Handle,
+    jobspec: Jobspec | str | bytes | dict[str, Any],
+    urgency: int = FLUX_JOB_URGENCY_DEFAULT,
+    waitable: bool = False,
+    debug: bool = False,
+    pre_signed: bool = False,
+    novalidate: bool = False,
+) -> SubmitFuture:
+    """Submit a job.
+
+    Args:
+        jobspec: a Jobspec, its JSON text or the object it stands for.
+        urgency: 0 (hold) to 31 (expedite); guests may go up to 16.
+        waitable: `flux.job.wait` may be used on it; instance owner only.
+        debug: let the job manager add debug events to the job's eventlog.
+        pre_signed: jobspec is a signed one already (RFC 39).
+        novalidate: skip validation; instance owner only.
+
+    Errors, when the id is got: EINVAL malformed or out of range; EPERM not allowed to this user; whatever a
+    validator or a job policy refuses the job with, and its sentence.
+    """
+    signed = str(jobspec) if pre_signed else wrap_unsigned(encode_jobspec(jobspec), os.getuid())
+    flags = FLUX_JOB_WAITABLE * waitable | FLUX_JOB_DEBUG * debug | FLUX_JOB_NOVALIDATE * novalidate
+    return SubmitFuture(flux_handle, "job-ingest.submit", {"J": signed, "urgency": int(urgency), "flags": flags})
+
+
+def encode_jobspec(jobspec: Jobspec | str | bytes | dict[str, Any]) -> bytes:
+    """The JSON text of a jobspec in any of its forms. FluxError EINVAL when it is none of them."""
+    if isinstance(jobspec, str):
+        return jobspec.encode()
+    if isinstance(jobspec, bytes):
+        return jobspec
+    spec = jobspec if isinstance(jobspec, dict) else getattr(jobspec, "jobspec", None)
+    if not isinstance(spec, dict):
+        raise FluxError(errno.EINVAL, f"a jobspec is a Jobspec, a dict or JSON text, not {type(jobspec).__name__}")
+    return msgspec.json.encode(spec)
+
+
+def wrap_unsigned(jobspec: bytes, userid: int) -> str:
+    """A jobspec in the envelope of signature mechanism "none", which only the instance owner may use (RFC 39)."""
+    header = b"version\0i1\0userid\0i%d\0mechanism\0snone\0" % userid
+    return b".".join((b2a_base64(header, newline=False), b2a_base64(jobspec, newline=False), b"none")).decode()

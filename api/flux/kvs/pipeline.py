@@ -1,0 +1,68 @@
+"""Loading and storing many blobs with several requests under way (RFC 10), for those who go through whole trees."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from flux.content import digest_of, load_async
+from flux.errors import FluxError, ProtocolError
+from flux.kvs import treeobj
+from flux.kvs.treeobj import TreeObj
+
+if TYPE_CHECKING:
+    from flux.content import RawRPC
+    from flux.core.base import Handle
+
+__all__ = ["Failed", "child_key", "load_dirs", "pipelined", "refuse"]
+
+Item = TypeVar("Item")
+Started = TypeVar("Started")
+Failed = Callable[[str, OSError], None]
+"""Called with a key and what is wrong with it; raises, or has it passed over."""
+
+
+def pipelined(items: Iterable[Item], start: Callable[[Item], Started], window: int) -> Iterator[tuple[Item, Started]]:
+    """Items with what `start` gave for them, in order; start runs up to window items ahead."""
+    started: deque[tuple[Item, Started]] = deque()
+    for item in items:
+        started.append((item, start(item)))
+        if len(started) > window:
+            yield started.popleft()
+    yield from started
+
+
+def child_key(key: str, name: str) -> str:
+    """Key of a name in a directory; that of the root is ""."""
+    return f"{key}.{name}" if key else name
+
+
+def load_dirs(
+    handle: Handle, dirs: Iterable[tuple[str, str]], window: int, failed: Failed, bypass_cache: bool = False
+) -> Iterator[tuple[str, str, dict[str, TreeObj]]]:
+    """Directories given as (key, blobref), with their entries: (key, blobref, entries)."""
+
+    def start(item: tuple[str, str]) -> RawRPC:
+        return load_async(handle, digest_of(item[1]), bypass_cache)
+
+    for (key, ref), load in pipelined(dirs, start, window):
+        try:
+            entries = _entries(ref, load.get())
+        except OSError as exc:
+            failed(key, exc)
+            continue
+        yield key, ref, entries
+
+
+def _entries(ref: str, blob: bytes) -> dict[str, TreeObj]:
+    obj = treeobj.decode(blob)
+    if obj["type"] != "dir":
+        raise ProtocolError(f"{ref} should be a directory, it is a {obj['type']}")
+    entries: dict[str, TreeObj] = obj["data"]
+    return entries
+
+
+def refuse(key: str, error: OSError) -> None:
+    """A `Failed` that goes no further."""
+    raise FluxError(error.errno or 0, f"{key or '.'}: {error.strerror}") from None

@@ -1,0 +1,73 @@
+"""Roots of the KVS, present and on record (flux-dump(1), flux-fsck(1), flux-gc(1))."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flux.constants import KVS_PRIMARY_NAMESPACE
+from flux.errors import FluxError
+from flux.kvs.requests import getroot_async, namespace_list_async
+
+if TYPE_CHECKING:
+    from flux.core.base import Handle
+
+__all__ = ["Checkpoint", "checkpoints", "kvs_is_loaded", "live_roots", "put_checkpoint"]
+
+
+class Checkpoint(msgspec.Struct):
+    """A root of the primary namespace on record; timestamp in seconds since the epoch."""
+
+    rootref: str
+    sequence: int = 0
+    timestamp: float = 0.0
+
+
+def checkpoints(handle: Handle) -> list[Checkpoint]:
+    """All that are on record, newest first; none when there are none. FluxError ENOSYS without a backing store."""
+    try:
+        answer = handle.rpc("content.checkpoint-get", nodeid=0).get()
+    except FluxError as exc:
+        if exc.errno == errno.ENOENT:
+            return []
+        raise
+    return msgspec.convert(answer["value"], list[Checkpoint])
+
+
+def put_checkpoint(handle: Handle, rootref: str, sequence: int, timestamp: float) -> None:
+    """Put a root on record, once all content is in the backing store. For when the kvs module is not loaded."""
+    value = {"version": 1, "rootref": rootref, "sequence": sequence, "timestamp": timestamp}
+    handle.rpc("content.checkpoint-put", {"value": value}, nodeid=0).get()
+
+
+def kvs_is_loaded(handle: Handle) -> bool:
+    """Whether rank 0 has a KVS."""
+    try:
+        getroot_async(handle, KVS_PRIMARY_NAMESPACE).get()
+    except FluxError as exc:
+        if exc.errno == errno.ENOSYS:
+            return False
+        raise
+    return True
+
+
+def live_roots(handle: Handle) -> dict[str, str]:
+    """Root blobrefs of all namespaces by their names, as rank 0 has them; none when the kvs module is not loaded."""
+    try:
+        names = [namespace["namespace"] for namespace in namespace_list_async(handle).get()["namespaces"]]
+    except FluxError as exc:
+        if exc.errno == errno.ENOSYS:
+            return {}
+        raise
+    roots: dict[str, str] = {}
+    for name in names:
+        try:
+            answer: dict[str, Any] = handle.rpc("kvs.getroot", {"namespace": name, "flags": 0}, nodeid=0).get()
+        except FluxError as exc:
+            if exc.errno != errno.ENOTSUP:  # removed meanwhile
+                raise
+            continue
+        roots[name] = answer["rootref"]
+    return roots

@@ -1,0 +1,443 @@
+"""Flux messages (RFC 3), without I/O: bytes in, messages out.
+
+A `Message` keeps its payload in the form it arrived in, an object or bytes, and converts
+it once and only when asked. `encode_frame` and `FrameDecoder` are the framed form for UNIX
+stream sockets; `encode_parts` and `decode_parts` the multipart form for ZeroMQ. The bytes are those that
+stock Flux sends: frame magic in host order, topics and routes without NUL.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from flux.errors import FluxError, ProtocolError
+
+__all__ = [
+    "ANY",
+    "CONTROL",
+    "EVENT",
+    "MAX_MESSAGE",
+    "REQUEST",
+    "RESPONSE",
+    "FrameDecoder",
+    "Message",
+    "decode_parts",
+    "encode_frame",
+    "encode_parts",
+    "msg_typestr",
+]
+
+REQUEST, RESPONSE, EVENT, CONTROL = 1, 2, 4, 8
+ANY = REQUEST | RESPONSE | EVENT | CONTROL
+
+FLAG_TOPIC, FLAG_PAYLOAD, FLAG_NORESPONSE, FLAG_ROUTE = 0x01, 0x02, 0x04, 0x08
+FLAG_UPSTREAM, FLAG_PRIVATE, FLAG_STREAMING, FLAG_USER1 = 0x10, 0x20, 0x40, 0x80
+_STRUCTURE = FLAG_TOPIC | FLAG_PAYLOAD | FLAG_ROUTE
+
+USERID_UNKNOWN = 0xFFFFFFFF
+NODEID_ANY = 0xFFFFFFFF
+NODEID_UPSTREAM = 0xFFFFFFFE
+ROLE_OWNER, ROLE_USER, ROLE_LOCAL, ROLE_ADMIN = 1, 2, 4, 8
+
+PROTO_MAGIC, PROTO_VERSION, PROTO_SIZE = 0x8E, 1, 20
+FRAME_MAGIC = (0xFFEE0012).to_bytes(4, "little")
+FRAME_HEADER = 8
+MAX_MESSAGE = (1 << 30) + (1 << 16)
+"""Largest frame accepted, in bytes: a content blob of 1 GiB (RFC 10) and its envelope."""
+
+_pack_proto = struct.Struct(">BBBBIIII").pack
+_unpack_proto = struct.Struct(">BBBBIIII").unpack
+_pack_long = struct.Struct(">BI").pack
+_unpack_u32 = struct.Struct(">I").unpack_from
+
+
+def _plain(obj: Any) -> Any:
+    """What JSON can hold of a value it cannot: numbers and strings of a class of their own (such as JobID)."""
+    for type in (int, float, str):
+        if isinstance(obj, type):
+            return type(obj)
+    raise TypeError(f"{obj.__class__.__name__} is not JSON")
+
+
+_json_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_json_decode = msgspec.json.Decoder().decode
+
+T = TypeVar("T")
+_TYPE_NAMES = {REQUEST: "request", RESPONSE: "response", EVENT: "event", CONTROL: "control"}
+
+
+class Message:
+    """One Flux message.
+
+    Attributes:
+        type: REQUEST, RESPONSE, EVENT or CONTROL.
+        flags: RFC 3 flags without the three structural ones (topic, payload, route).
+        userid, rolemask: the credential (RFC 12); (0xffffffff, 0) until a broker stamps it.
+        aux: nodeid (request), errnum (response), sequence (event) or type (control).
+        matchtag: matchtag (request, response) or status (control).
+        topic: topic string; "" for control messages.
+        routes: the route stack, oldest hop (the sender) first; None when there is no delimiter.
+
+    A payload object received from another module of the same broker is that module's own
+    object: treat it as read-only.
+    """
+
+    __slots__ = (
+        "_frame",
+        "_obj",
+        "_raw",
+        "aux",
+        "flags",
+        "matchtag",
+        "rolemask",
+        "routes",
+        "topic",
+        "type",
+        "userid",
+    )
+
+    def __init__(
+        self,
+        type: int,
+        topic: str = "",
+        payload: Any = None,
+        *,
+        flags: int = 0,
+        userid: int = USERID_UNKNOWN,
+        rolemask: int = 0,
+        aux: int = 0,
+        matchtag: int = 0,
+        routes: list[str] | None = None,
+    ) -> None:
+        self.type = type
+        self.topic = topic
+        self.flags = flags
+        self.userid = userid
+        self.rolemask = rolemask
+        self.aux = aux
+        self.matchtag = matchtag
+        self.routes = routes
+        self._frame: bytes | None = None
+        self._obj: Any = None
+        self._raw: bytes | None = None
+        if payload is not None:
+            self._set_payload(payload)
+
+    def _set_payload(self, payload: Any) -> None:
+        if isinstance(payload, str):
+            self._raw = payload.encode() + b"\0"
+        elif isinstance(payload, (bytes, bytearray, memoryview)):
+            self._raw = bytes(payload)
+        else:
+            self._obj = payload
+
+    @classmethod
+    def from_event_encode(cls, topic: str, payload: Any = None) -> Message:
+        """An event to publish (flux.message in the manual); payload None, str, bytes or object."""
+        return cls(EVENT, topic, payload)
+
+    @property
+    def nodeid(self) -> int:
+        return self.aux
+
+    @property
+    def errnum(self) -> int:
+        return self.aux
+
+    @property
+    def sequence(self) -> int:
+        return self.aux
+
+    @property
+    def type_str(self) -> str:
+        return msg_typestr(self.type)
+
+    @property
+    def is_streaming(self) -> bool:
+        return bool(self.flags & FLAG_STREAMING)
+
+    @property
+    def noresponse(self) -> bool:
+        return bool(self.flags & FLAG_NORESPONSE)
+
+    @property
+    def has_payload(self) -> bool:
+        return self._obj is not None or self._raw is not None
+
+    @property
+    def payload(self) -> Any:
+        """The payload as a JSON object (dict), or None. ProtocolError when it is something else."""
+        if self._obj is None and self._raw is not None:
+            self._obj = _decode_json(self._raw)
+        return self._obj
+
+    @property
+    def raw(self) -> bytes | None:
+        """The payload as the bytes that go on the wire, with the final NUL of strings and JSON; or None."""
+        if self._raw is None and self._obj is not None:
+            self._raw = _encode_json(self._obj)
+        return self._raw
+
+    @property
+    def payload_str(self) -> str | None:
+        """The payload as a string, without its NUL; or None. ProtocolError when it is no string."""
+        raw = self.raw
+        if raw is None:
+            return None
+        try:
+            return raw.removesuffix(b"\0").decode()
+        except UnicodeDecodeError as exc:
+            raise ProtocolError(f"payload of {self.topic} is not UTF-8 text: {exc}") from None
+
+    def decode(self, type: type[T]) -> T:
+        """The payload as a struct type. ProtocolError (EPROTO) names the field that does not fit."""
+        try:
+            if self._obj is not None:
+                return msgspec.convert(self._obj, type)
+            return msgspec.json.decode((self._raw or b"{}").removesuffix(b"\0"), type=type)
+        except (msgspec.MsgspecError, RecursionError) as exc:
+            raise ProtocolError(f"invalid payload: {exc}") from None
+
+    def respond(self, payload: Any = None, *, errnum: int = 0, flags: int = 0) -> Message:
+        """The response to this request: same topic, routes and matchtag (RFC 6)."""
+        return Message(
+            RESPONSE,
+            self.topic,
+            payload,
+            flags=flags | (self.flags & FLAG_STREAMING),
+            aux=errnum,
+            matchtag=self.matchtag,
+            routes=list(self.routes or ()),
+        )
+
+    def copy(self) -> Message:
+        """A copy with a route stack of its own; the payload is shared."""
+        new = Message.__new__(Message)
+        new.type, new.topic, new.flags = self.type, self.topic, self.flags
+        new.userid, new.rolemask = self.userid, self.rolemask
+        new.aux, new.matchtag = self.aux, self.matchtag
+        new.routes = None if self.routes is None else list(self.routes)
+        new._obj, new._raw, new._frame = self._obj, self._raw, None
+        return new
+
+    @property
+    def sender(self) -> str:
+        """Uuid of the client that sent this request (RFC 6); "" before the first hop."""
+        return self.routes[0] if self.routes else ""
+
+    @property
+    def error(self) -> FluxError:
+        """The error that a response with non-zero errnum carries."""
+        return FluxError(self.aux, (self.payload_str or "") if self._raw is not None else "", self.topic)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Message {self.type_str} {self.topic!r} aux={self.aux} tag={self.matchtag} "
+            f"flags={self.flags:#x} user={self.userid}/{self.rolemask:#x} routes={self.routes}>"
+        )
+
+
+def _decode_json(raw: bytes) -> Any:
+    try:
+        obj = _json_decode(raw[:-1] if raw[-1:] == b"\0" else raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise ProtocolError(f"payload is not JSON: {exc}") from None
+    if not isinstance(obj, dict):
+        raise ProtocolError(f"JSON payload must be an object, not {type(obj).__name__}")
+    return obj
+
+
+def _encode_json(obj: Any) -> bytes:
+    try:
+        return _json_encode(obj) + b"\0"
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        raise ProtocolError(f"payload cannot be written as JSON: {exc}") from None
+
+
+def _header(msg: Message, structure: int) -> bytes:
+    return _pack_proto(
+        PROTO_MAGIC,
+        PROTO_VERSION,
+        msg.type,
+        msg.flags | structure,
+        msg.userid,
+        msg.rolemask,
+        msg.aux,
+        msg.matchtag,
+    )
+
+
+def encode_parts(msg: Message) -> list[bytes]:
+    """The message as its parts (RFC 3): routes (newest first), delimiter, topic, payload, header."""
+    parts: list[bytes] = []
+    structure = 0
+    if msg.routes is not None:
+        structure = FLAG_ROUTE
+        parts.extend(route.encode() for route in reversed(msg.routes))
+        parts.append(b"")
+    if msg.type != CONTROL:
+        structure |= FLAG_TOPIC
+        parts.append(msg.topic.encode())
+    raw = msg.raw
+    if raw is not None:
+        structure |= FLAG_PAYLOAD
+        parts.append(raw)
+    parts.append(_header(msg, structure))
+    return parts
+
+
+def encode_frame(msg: Message) -> bytes:
+    """The message framed for a stream socket. Kept on events, which go to many links unchanged."""
+    if msg._frame is not None:
+        return msg._frame
+    chunks: list[bytes] = []
+    size = 0
+    for part in encode_parts(msg):
+        n = len(part)
+        if n < 255:
+            chunks.append(bytes((n,)))
+            size += n + 1
+        else:
+            chunks.append(_pack_long(255, n))
+            size += n + 5
+        chunks.append(part)
+    frame = b"".join((FRAME_MAGIC, size.to_bytes(4, "big"), *chunks))
+    if msg.type == EVENT:
+        msg._frame = frame
+    return frame
+
+
+def decode_parts(parts: Sequence[bytes]) -> Message:
+    """Parts to message. ProtocolError says what is malformed."""
+    if not parts or len(parts[-1]) != PROTO_SIZE:
+        raise ProtocolError(f"last part is not a {PROTO_SIZE}-byte header")
+    magic, version, type, flags, userid, rolemask, aux, matchtag = _unpack_proto(parts[-1])
+    if magic != PROTO_MAGIC or version != PROTO_VERSION:
+        raise ProtocolError(f"bad header magic {magic:#x} or version {version}")
+    if type not in _TYPE_NAMES:
+        raise ProtocolError(f"unknown message type {type}")
+    msg = Message.__new__(Message)
+    msg.type, msg.flags = type, flags & ~_STRUCTURE
+    msg.userid, msg.rolemask, msg.aux, msg.matchtag = userid, rolemask, aux, matchtag
+    msg.topic, msg.routes = "", None
+    msg._frame = msg._obj = msg._raw = None
+    last = len(parts) - 1
+    i = 0
+    try:
+        if flags & FLAG_ROUTE:
+            i = parts.index(b"", 0, last) + 1
+            msg.routes = [_text(part) for part in reversed(parts[: i - 1])]
+        if flags & FLAG_TOPIC:
+            msg.topic = _text(parts[i])
+            i += 1
+        if flags & FLAG_PAYLOAD:
+            if i >= last:
+                raise ProtocolError("payload part is missing")
+            msg._raw = parts[i]
+            i += 1
+    except ValueError as exc:
+        what = "a topic or route is not UTF-8" if isinstance(exc, UnicodeDecodeError) else "route delimiter is missing"
+        raise ProtocolError(what) from None
+    if i != last:
+        raise ProtocolError(f"{last} parts do not fit flags {flags:#x}")
+    _check_shape(msg)
+    return msg
+
+
+def _check_shape(msg: Message) -> None:
+    if msg.type == CONTROL:
+        if msg.topic or msg._raw is not None:
+            raise ProtocolError("a control message has neither topic nor payload")
+    elif not msg.topic:
+        raise ProtocolError(f"a {_TYPE_NAMES[msg.type]} needs a topic")
+    if msg.routes is None and msg.type in (REQUEST, RESPONSE):
+        raise ProtocolError(f"a {_TYPE_NAMES[msg.type]} needs a route delimiter")
+
+
+def _text(part: bytes) -> str:
+    text = part.decode()
+    nul = text.find("\0")
+    return text if nul < 0 else text[:nul]
+
+
+class FrameDecoder:
+    """Incremental decoder of the framed form; takes any chunking.
+
+    Args:
+        max_message: largest frame body accepted, in bytes; more is a ProtocolError.
+    """
+
+    __slots__ = ("_buffer", "_need", "max_message")
+
+    def __init__(self, max_message: int = MAX_MESSAGE) -> None:
+        self._buffer = bytearray()
+        self._need = FRAME_HEADER
+        self.max_message = max_message
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages completed by data, in order. After a ProtocolError the stream is lost: close it."""
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._need:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        messages: list[Message] = []
+        pos, size = 0, len(data)
+        self._need = FRAME_HEADER
+        while size - pos >= FRAME_HEADER:
+            if data[pos : pos + 4] != FRAME_MAGIC:
+                raise ProtocolError(f"bad frame magic {data[pos : pos + 4].hex()}")
+            length = _unpack_u32(data, pos + 4)[0]
+            if length > self.max_message:
+                raise ProtocolError(f"frame of {length} bytes is over the limit of {self.max_message}")
+            end = pos + FRAME_HEADER + length
+            if end > size:
+                self._need = end - pos
+                break
+            messages.append(decode_parts(_split(data, pos + FRAME_HEADER, end)))
+            pos = end
+        if pos < size:
+            self._buffer += data[pos:]
+        return messages
+
+    @property
+    def pending(self) -> int:
+        """Bytes held of a message that is not complete."""
+        return len(self._buffer)
+
+
+def _split(data: bytes, pos: int, end: int) -> list[bytes]:
+    parts: list[bytes] = []
+    while pos < end:
+        n = data[pos]
+        pos += 1
+        if n == 255:
+            if pos + 4 > end:
+                raise ProtocolError("part length runs over the end of its frame")
+            n = _unpack_u32(data, pos)[0]
+            pos += 4
+        stop = pos + n
+        if stop > end:
+            raise ProtocolError("part runs over the end of its frame")
+        parts.append(data[pos:stop])
+        pos = stop
+    return parts
+
+
+def msg_typestr(msg_type: int) -> str:
+    """Name of a message type, or of a mask of them joined by "|"."""
+    names: Iterable[str] = (name for bit, name in _TYPE_NAMES.items() if msg_type & bit)
+    return "|".join(names) or "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MessageWatcher":
+        from flux.core.watchers import MessageWatcher
+
+        return cast(Any, MessageWatcher)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,83 @@
+"""PMI-1 messages as text: ``cmd=NAME key=value ...`` lines (RFC 13, wire protocol).  No I/O here.
+
+Text is UTF-8; bytes that are not survive a round trip (surrogateescape), as values are the program's business.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["MAX_LINE", "LineBuffer", "WireError", "format_line", "parse_line"]
+
+MAX_LINE = 1 << 16
+"""Longest line accepted, in bytes; keys and values have tighter limits of their own (get_maxes)."""
+
+_KEY = re.compile(r"[ \t]*([^ \t=]+)=")
+_WORD = re.compile(r"[^ \t]*")
+# Both may hold blanks.  A value is last on its line; some servers put a message before one.
+_VALUE = re.compile(r".*", re.DOTALL)
+_MESSAGE = re.compile(r".*?(?=[ \t]+(?:value|port|rc)=|$)", re.DOTALL)
+_PATTERNS = {"value": _VALUE, "msg": _MESSAGE}
+
+
+class WireError(ValueError):
+    """A line that is no PMI-1 message."""
+
+
+def parse_line(line: str | bytes) -> dict[str, str]:
+    """Return the key=value pairs of a line (with or without newline), among them ``cmd`` or ``mcmd``.
+
+    Raises WireError when it is no message.
+    """
+    text = line.decode("utf-8", "surrogateescape") if isinstance(line, bytes) else line
+    text = text.removesuffix("\n").removesuffix("\r")
+    fields = _fields(text)
+    if "cmd" not in fields and "mcmd" not in fields:
+        raise WireError(f"PMI message without cmd= or mcmd=: {text[:80]!r}")
+    return fields
+
+
+def format_line(cmd: str, **fields: object) -> str:
+    """Return a message with its newline.  ``value``, which may hold blanks, goes last.
+
+    ValueError when a field cannot be written: a newline anywhere, a blank in a word.
+    """
+    words = {"cmd": cmd, **{k: str(v) for k, v in fields.items()}}
+    last = [words.pop(key) for key in ("value",) if key in words]
+    for key, word in words.items():
+        if key != "msg" and not _WORD.fullmatch(word):
+            raise ValueError(f"PMI {key} must not contain blanks: {word!r}")
+    pairs = [f"{key}={word}" for key, word in words.items()] + [f"value={text}" for text in last]
+    line = " ".join(pairs)
+    if "\n" in line:
+        raise ValueError(f"PMI message must not contain a newline: {line[:80]!r}")
+    return line + "\n"
+
+
+class LineBuffer:
+    """Cut what arrives in chunks into lines."""
+
+    def __init__(self, max_line: int = MAX_LINE) -> None:
+        self._max = max_line
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the lines that ``data`` completes, without newline; WireError when one is too long."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if max(len(line) for line in (*lines, self._rest)) > self._max:
+            raise WireError(f"PMI message of more than {self._max} bytes")
+        return [line.decode("utf-8", "surrogateescape") for line in lines]
+
+
+def _fields(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    pos = 0
+    while text[pos:].strip(" \t"):
+        key = _KEY.match(text, pos)
+        if key is None:
+            raise WireError(f"PMI message with a word that is not key=value: {text[pos : pos + 80]!r}")
+        value = _PATTERNS.get(key[1], _WORD).match(text, key.end())
+        assert value is not None  # every pattern matches the empty string
+        fields[key[1]] = value[0]
+        pos = value.end()
+    return fields

@@ -1,0 +1,1 @@
+"""Benchmarks that print ratios to a stock flux-core: `python -m bench`."""

@@ -1,0 +1,213 @@
+"""Run the same workloads on this project and, where STOCK_FLUX names a stock `flux`, on that too.
+
+The two are run in turn, so that a machine whose speed drifts hurts both alike. What is printed is the median of
+each and the ratio stock = 1.0: of times for latencies (smaller is better), of rates for throughput (larger is better).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+WORKLOADS = Path(__file__).parent / "workloads"
+
+
+class System(NamedTuple):
+    """An implementation of Flux: its name, its `flux`, and the words that run a Python script with its bindings."""
+
+    name: str
+    flux: str
+    python: list[str]
+
+    def inside(self, *words: str, size: int = 1, attrs: tuple[str, ...] = ()) -> list[str]:
+        """Command line that runs words as the initial program of a fresh instance."""
+        return [self.flux, "start", f"-s{size}", *(f"-S{attr}" for attr in attrs), *words]
+
+    def script(self, name: str, *args: str) -> list[str]:
+        return [*self.python, str(WORKLOADS / name), *args]
+
+
+class Workload(NamedTuple):
+    """One measurement: `measure(system)` gives seconds, or what `unit` says; a rate is shown as its inverse."""
+
+    title: str
+    measure: Callable[[System], float]
+    rate: bool
+    goal: str
+    unit: str = "seconds"
+
+
+def environment() -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("FLUX_", "PYTHON"))}
+    env.setdefault("SHLVL", "1")
+    return env
+
+
+def run(words: list[str], timeout: float = 300) -> str:
+    result = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=timeout)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(words)} exited with {result.returncode}:\n{result.stderr}{result.stdout}")
+    return result.stdout
+
+
+def wall(words: list[str]) -> float:
+    start = time.perf_counter()
+    run(words)
+    return time.perf_counter() - start
+
+
+def printed(words: list[str]) -> float:
+    return float(run(words).split()[-1])
+
+
+def start_of(size: int) -> Callable[[System], float]:
+    return lambda system: wall(system.inside("true", size=size))
+
+
+def rpc(mode: str, count: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("rpc.py", mode, str(count))))
+
+
+def kvs(count: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("kvs.py", str(count))))
+
+
+def distant(depth: int, payload: int) -> Callable[[System], float]:
+    """RPCs to the last broker of a chain of brokers."""
+
+    def measure(system: System) -> float:
+        script = system.script("distant.py", str(depth), str(payload), "1000")
+        return printed(system.inside(*script, size=depth + 1, attrs=("tbon.fanout=1",)))
+
+    return measure
+
+
+def fanout(subscribers: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("fanout.py", str(subscribers), "100")))
+
+
+def idle(what: str, size: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("idle.py", what), size=size))
+
+
+def content(which: str, size: int, count: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("content.py", which, str(size), str(count))))
+
+
+def run_true(system: System) -> float:
+    return printed(system.inside(*system.script("commands.py", "10", system.flux, "run", "true")))
+
+
+def exec_true(size: int) -> Callable[[System], float]:
+    """`flux exec true` on every broker."""
+
+    def measure(system: System) -> float:
+        command = [system.flux, "exec", "-n", "true"]
+        return printed(system.inside(*system.script("commands.py", "5", *command), size=size))
+
+    return measure
+
+
+def job_rate(count: int) -> Callable[[System], float]:
+    def measure(system: System) -> float:
+        submit = [system.flux, "submit", f"--cc=1-{count}", "--quiet", "--wait", "true"]
+        return printed(system.inside(*system.script("commands.py", "1", *submit))) / count
+
+    return measure
+
+
+ALL = {
+    "start-1": Workload("instance start and stop, 1 broker", start_of(1), False, ""),
+    "start-8": Workload("instance start and stop, 8 brokers", start_of(8), False, "<= 0.6"),
+    "start-64": Workload("instance start and stop, 64 brokers", start_of(64), False, "<= 0.6"),
+    "rpc": Workload("blocking RPC", rpc("blocking", 5000), False, "<= 1.0"),
+    "rpc-pipelined": Workload("pipelined RPCs", rpc("pipelined", 5000), True, ">= 1.0"),
+    "run": Workload("flux run true", run_true, False, ""),
+    "exec-64": Workload("flux exec true on 64 brokers", exec_true(64), False, ""),
+    "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
+    "ping-depth-1": Workload("RPC to the next broker", distant(1, 0), False, ""),
+    "ping-depth-4": Workload("RPC over 4 brokers", distant(4, 0), False, ""),
+    "ping-64k": Workload("RPC to the next broker, 64 KiB", distant(1, 65536), False, ""),
+    "fanout": Workload("event to 100 subscribers", fanout(100), False, ""),
+    "memory-64": Workload("private memory per broker, 64 brokers", idle("memory", 64), False, "", "bytes"),
+    "idle-64": Workload("idle CPU per broker, 64 brokers", idle("cpu", 64), False, "", "load"),
+    "kvs": Workload("KVS put and commit, one at a time", kvs(1000), True, ""),
+    "store-4k": Workload("content store, 4 KiB", content("store", 4096, 2000), True, ">= 1.0"),
+    "load-4k": Workload("content load, 4 KiB", content("load", 4096, 2000), True, ">= 1.0"),
+    "store-1m": Workload("content store, 1 MiB", content("store", 1 << 20, 64), True, ">= 1.0"),
+    "load-1m": Workload("content load, 1 MiB", content("load", 1 << 20, 64), True, ">= 1.0"),
+}
+
+
+def systems() -> list[System]:
+    ours = os.path.join(os.path.dirname(sys.executable), "flux")
+    found = [System("flux-kernel", ours, [sys.executable])]
+    stock = os.environ.get("STOCK_FLUX")
+    if stock:
+        found.append(System("stock", stock, [stock, "python"]))
+    else:
+        print("STOCK_FLUX is not set: no ratios", file=sys.stderr)
+    return found
+
+
+def shown(workload: Workload, seconds: float) -> str:
+    if workload.unit == "bytes":
+        return f"{seconds / (1 << 20):.1f} MiB"
+    if workload.unit == "load":
+        return f"{seconds:.3%}"
+    if workload.rate:
+        return f"{1 / seconds:,.0f}/s"
+    return (
+        f"{seconds:.3f} s"
+        if seconds >= 0.1
+        else f"{seconds * 1e6:,.0f} us"
+        if seconds < 0.001
+        else f"{seconds * 1e3:.1f} ms"
+    )
+
+
+def compare(workload: Workload, runs: int) -> dict[str, object]:
+    """Measure one workload on each system in turn; gives medians and the ratio."""
+    samples: dict[str, list[float]] = {}
+    for _ in range(runs):
+        for system in systems_found:
+            samples.setdefault(system.name, []).append(workload.measure(system))
+    medians = {name: statistics.median(values) for name, values in samples.items()}
+    result: dict[str, object] = {"title": workload.title, "goal": workload.goal, workload.unit: medians}
+    text = "  ".join(f"{name} {shown(workload, value)}" for name, value in medians.items())
+    if "stock" in medians:
+        ratio = medians["flux-kernel"] / medians["stock"]
+        ratio = 1 / ratio if workload.rate else ratio
+        result["ratio"] = ratio
+        text += f"  ratio {ratio:.2f}" + (f"  (goal {workload.goal})" if workload.goal else "")
+    print(f"{workload.title}: {text}", flush=True)
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure against a stock flux-core.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"workloads: {', '.join(ALL)} (default: all)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each, alternating (default: 3)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there, too")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in ALL]
+    if unknown:
+        parser.error(f"no workload {unknown[0]!r}: there are {', '.join(ALL)}")
+    results = {name: compare(ALL[name], args.runs) for name in args.names or ALL}
+    if args.json:
+        Path(args.json).write_text(json.dumps(results, indent=1))
+    return 0
+
+
+systems_found = systems()
+
+if __name__ == "__main__":
+    sys.exit(main())

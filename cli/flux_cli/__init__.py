@@ -1,0 +1,1 @@
+"""The flux(1) command and its sub-commands."""

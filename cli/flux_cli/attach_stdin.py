@@ -1,0 +1,95 @@
+"""Send this process's stdin to a job's shell (RFC 24 data objects; protocol of the shell's stdin service)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from flux.stdio import encode_io
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from flux.core.handle import Flux
+
+__all__ = ["StdinSender"]
+
+_POLLIN = 1
+_CHUNK = 65536
+_READS_NO_MORE = (errno.ENOSYS, errno.EPIPE, errno.ENOENT, errno.EHOSTUNREACH)
+
+
+class StdinSender:
+    """Reads stdin and sends it on, one chunk at a time: the shell's answer asks for the next.
+
+    Args:
+        service: the shell's service. rank: broker rank of the leading shell. tasks: idset of task ranks, or "all".
+    """
+
+    def __init__(self, handle: Flux, service: str, rank: int, tasks: str) -> None:
+        self._handle = handle
+        self._reactor = handle.get_reactor()
+        self._topic = f"{service}.stdin"
+        self._rank = rank
+        self._tasks = tasks
+        self._watched = False
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to read, unless stdin is closed or is the terminal of somebody else."""
+        if not _in_background():
+            self._resume()
+
+    def close(self) -> None:
+        self._pause()
+        self._closed = True
+
+    def _resume(self) -> None:
+        if self._closed:
+            return
+        try:
+            self._reactor.add_fd(0, _POLLIN, lambda _events: self._read())
+            self._watched = True
+        except PermissionError:  # a regular file, always ready
+            self._reactor.call_soon(self._read)
+        except OSError:
+            self._closed = True  # there is no stdin
+
+    def _pause(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._reactor.remove_fd(0)
+
+    def _read(self) -> None:
+        if self._closed:
+            return
+        try:
+            data = os.read(0, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # a terminal that hung up, a directory: nothing comes any more
+        self._pause()
+        # the end is for all: tasks that get no input must not wait for it either
+        request = encode_io("stdin", self._tasks, data) if data else encode_io("stdin", "all", eof=True)
+        self._handle.rpc(self._topic, request, nodeid=self._rank).then(self._sent, bool(data))
+
+    def _sent(self, rpc: Any, more: bool) -> None:
+        try:
+            rpc.get()
+        except OSError as exc:
+            self._closed = True
+            if exc.errno not in _READS_NO_MORE:
+                print(f"flux-job: stdin: {exc}", file=sys.stderr)
+            return
+        if more:
+            self._resume()
+
+
+def _in_background() -> bool:
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:
+        return False

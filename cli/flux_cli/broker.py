@@ -1,0 +1,87 @@
+"""`flux-broker`: one broker of an instance (flux-broker(1))."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+__all__ = ["BrokerUsageError", "main", "parser", "prepare_options", "read_config"]
+
+
+class BrokerUsageError(ValueError):
+    """A wrong argument; the text says which and what it should be."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of flux-broker(1)."""
+    parse = argparse.ArgumentParser(prog="flux-broker", description="Run one broker of a Flux instance.")
+    parse.add_argument("-v", "--verbose", action="count", default=0, help="tell on stderr what is being done")
+    parse.add_argument(
+        "-S", "--setattr", action="append", default=[], metavar="ATTR=VAL", help="set an attribute's initial value"
+    )
+    parse.add_argument("-c", "--config-path", metavar="PATH", help="TOML or JSON file, or a directory of *.toml files")
+    parse.add_argument("--plugins", metavar="FILE", help="composition to run (default: see plugins.toml(5))")
+    parse.add_argument(
+        "program", nargs=argparse.REMAINDER, metavar="initial-program [args...]", help="default: an interactive shell"
+    )
+    return parse
+
+
+def attributes(settings: list[str]) -> dict[str, str]:
+    """["name=value"] to a table. BrokerUsageError for one without a name."""
+    table: dict[str, str] = {}
+    for setting in settings:
+        name, sep, value = setting.partition("=")
+        if not name or not sep:
+            raise BrokerUsageError(f"--setattr takes ATTR=VAL, not {setting!r}")
+        table[name] = value
+    return table
+
+
+def read_config(path: str | None) -> dict[str, Any]:
+    """The configuration object in a file or a directory of *.toml files; {} without a path.
+
+    Raises:
+        BrokerUsageError: naming the file, and the line of a syntax error.
+    """
+    from flux.configfile import read_config as read
+    from flux.errors import FluxError
+
+    try:
+        return read(path or os.environ.get("FLUX_CONF_DIR"))
+    except FluxError as exc:
+        raise BrokerUsageError(str(exc)) from None
+
+
+def prepare_options(args: argparse.Namespace) -> Any:
+    """Command line to `flux_kernel.broker.BrokerOptions`."""
+    from flux_kernel.broker import BrokerOptions
+
+    attrs = attributes(args.setattr)
+    if path := args.config_path or os.environ.get("FLUX_CONF_DIR"):
+        attrs["config.path"] = os.path.abspath(path)
+    program = args.program[1:] if args.program[:1] == ["--"] else args.program
+    verbose = getattr(args, "broker_verbose", args.verbose)
+    return BrokerOptions(attrs, read_config(args.config_path), program or None, verbose)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a broker; the exit code is the initial program's, or 1 when the broker failed."""
+    from flux_kernel.broker import Broker
+    from flux_kernel.composition import CompositionError, load_composition
+
+    args = parser().parse_args(argv)
+    try:
+        options = prepare_options(args)
+        composition = load_composition(args.plugins, args.config_path)
+        composition.plugins()
+    except (BrokerUsageError, CompositionError, OSError) as exc:
+        print(f"flux-broker: {exc}", file=sys.stderr)
+        return 1
+    return Broker(composition, options).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

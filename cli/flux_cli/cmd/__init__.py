@@ -1,0 +1,1 @@
+"""The sub-commands of `flux`, one file each: `command(argv) -> int`."""

@@ -1,0 +1,100 @@
+"""`flux exec`: run a command on brokers (flux-exec(1); RFC 42)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from flux_cli.common import Parser, die, open_flux
+
+if TYPE_CHECKING:
+    from flux.core.handle import Flux
+    from flux.idset import IDset
+
+EX_NOHOST = 68
+
+
+def command(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    _check(args)
+    with open_flux() as handle:
+        ranks = targets(handle, args.rank, args.exclude)
+        if args.bg:
+            return _background(handle, args, ranks)
+        from flux_cli.exec_run import ExecRun
+
+        return ExecRun(handle, args, ranks).run()
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "exec", "Run a command on brokers of the instance.", usage="flux exec [OPTIONS] COMMAND [ARGUMENT...]"
+    )
+    add = parser.add_argument
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    add("-r", "--rank", default="all", metavar="IDSET", help="on these ranks; default: all")
+    add("-x", "--exclude", default="", metavar="IDSET", help="but not on these")
+    add("-d", "--dir", metavar="DIR", help="working directory; default: this one")
+    add("-l", "--label-io", "--labelio", action="store_true", help="begin lines of output with the rank")
+    add("-n", "--noinput", action="store_true", help="do not read stdin")
+    add("-v", "--verbose", action="count", default=0, help="say what is going on, on stderr")
+    add("-q", "--quiet", action="store_true", help="do not tell of exit codes and signals")
+    add("-s", "--service", default="rexec", metavar="NAME", help="subprocess server; default: rexec")
+    add("--bg", action="store_true", help="start in the background, print RANK: PID, and exit")
+    add("--waitable", action="store_true", help="with --bg: keep the exit status until it is asked for")
+    add("--label", metavar="LABEL", help="name the process for flux sproc")
+    add("--attach", action="store_true", help="attach to the background process whose pid or label COMMAND is")
+    return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.command[:1] == ["--"]:
+        del args.command[0]
+    if not args.command:
+        die("which command? `flux exec hostname` runs hostname on every broker")
+    if args.waitable and not args.bg:
+        die("--waitable can only be used with --bg")
+    if args.attach and (args.bg or len(args.command) != 1):
+        die("--attach takes one pid or label, and no --bg")
+
+
+def targets(handle: Flux, wanted: str, exclude: str = "") -> IDset:
+    """The ranks that idsets name; "all" is every rank. CommandError when there is no such rank, or none is left."""
+    from flux.idset import IDset
+
+    everyone = IDset(f"0-{handle.get_size() - 1}")
+    ranks = everyone if wanted == "all" else _idset(wanted, "--rank")
+    unknown = ranks - everyone
+    if unknown:
+        die(f"there is no rank {unknown}: this instance has {everyone}", EX_NOHOST)
+    if exclude:
+        ranks = ranks - _idset(exclude, "--exclude")
+    if not ranks:
+        die("no rank is left to run the command on")
+    return ranks
+
+
+def _idset(text: str, option: str) -> IDset:
+    from flux.idset import IDset
+
+    try:
+        return IDset(text)
+    except ValueError as exc:
+        die(f"{option}: {exc}")
+
+
+def _background(handle: Flux, args: argparse.Namespace, ranks: IDset) -> int:
+    from flux.errors import FluxError
+    from flux.rexec import WAITABLE, exec_request, start_background
+    from flux_cli.exec_run import complain
+
+    flags = WAITABLE if args.waitable else 0
+    request = exec_request(args.command, cwd=args.dir or os.getcwd(), label=args.label, flags=flags)
+    code = 0
+    for rank, rpc in [(rank, start_background(handle, request, rank, args.service)) for rank in ranks]:
+        try:
+            print(f"{rank}: {rpc.get()['pid']}")
+        except FluxError as exc:
+            code = max(code, complain(rank, args.command[0], exc))
+    return code

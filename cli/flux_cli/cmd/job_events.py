@@ -1,0 +1,161 @@
+"""`flux job eventlog` and `flux job wait-event` (flux-job(1), RFC 18)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from flux_cli.common import Parser, die, open_flux
+from flux_cli.job_ids import no_such_job, parse_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from flux.eventlog import EventlogFormatter
+    from flux.job.event import EventLogEvent
+
+_SHORT_PATHS = {"exec": "guest.exec.eventlog", "output": "guest.output", "input": "guest.input"}
+_WAITCREATE = 1
+
+
+def _common_arguments(parser: Parser) -> None:
+    parser.add_argument("id", type=parse_id, metavar="JOBID")
+    parser.add_argument("-f", "--format", choices=("text", "json"), default="text", help="how to show events (text)")
+    parser.add_argument(
+        "-T",
+        "--time-format",
+        choices=("raw", "iso", "offset", "human"),
+        default="raw",
+        help="how to show times (raw: seconds since the epoch)",
+    )
+    parser.add_argument("-H", "--human", action="store_true", help="as --time-format=human, in colour on a terminal")
+    parser.add_argument("--color", nargs="?", const="always", default="auto", choices=("never", "always", "auto"))
+    parser.add_argument(
+        "-p", "--path", default="eventlog", help="another eventlog: guest.exec.eventlog, guest.output, exec, output"
+    )
+
+
+def _path(args: argparse.Namespace) -> str:
+    path: str = args.path
+    return _SHORT_PATHS.get(path, path)
+
+
+def _formatter(args: argparse.Namespace) -> EventlogFormatter:
+    from flux.eventlog import EventlogFormatter
+
+    coloured = args.color == "always" or (args.color == "auto" and args.human and sys.stdout.isatty())
+    return EventlogFormatter(args.format, "human" if args.human else args.time_format, coloured)
+
+
+# -- eventlog
+
+
+def eventlog_arguments(parser: Parser) -> None:
+    _common_arguments(parser)
+    parser.add_argument("-F", "--follow", action="store_true", help="go on until the eventlog ends")
+
+
+def eventlog(args: argparse.Namespace) -> int:
+    formatter, path = _formatter(args), _path(args)
+    from flux import eventlog as codec
+    from flux_cli.cmd.job_info import lookup
+
+    with open_flux() as handle:
+        if args.follow:
+            return _follow(handle, args.id, path, formatter)
+        answer = lookup(handle, args.id, path)
+    for event in codec.decode(answer[path]):
+        print(formatter.format(event))
+    return 0
+
+
+def _follow(handle: Any, jobid: int, path: str, formatter: EventlogFormatter) -> int:
+    from flux.job.event import event_watch
+
+    for event in event_watch(handle, jobid, path, _flags(path)):
+        print(formatter.format(_entry(event)), flush=True)
+    return 0
+
+
+def _flags(path: str) -> int:
+    return 0 if path == "eventlog" else _WAITCREATE
+
+
+def _entry(event: EventLogEvent) -> Any:
+    from flux.eventlog import Event
+
+    return Event(event.timestamp, event.name, event.context)
+
+
+# -- wait-event
+
+
+def wait_event_arguments(parser: Parser) -> None:
+    _common_arguments(parser)
+    parser.add_argument("event", metavar="EVENT", help="name of the event")
+    parser.add_argument("-t", "--timeout", type=_duration, default=-1.0, metavar="FSD", help="longest wait")
+    parser.add_argument("-m", "--match-context", metavar="KEY=VAL", help="only an event with this in its context")
+    parser.add_argument("-c", "--count", type=int, default=1, metavar="N", help="wait for the Nth such event")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not print the event")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print the events before it as well")
+    parser.add_argument("-W", "--waitcreate", action="store_true", help="wait for the eventlog to come into being")
+
+
+def _duration(text: str) -> float:
+    from flux.util import parse_fsd
+
+    try:
+        return parse_fsd(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def wait_event(args: argparse.Namespace) -> int:
+    import errno
+    import time
+
+    from flux.job.event import event_watch_async
+
+    deadline = None if args.timeout < 0 else time.monotonic() + args.timeout
+    path = _path(args)
+    with open_flux() as handle:
+        watch = event_watch_async(handle, args.id, path, _WAITCREATE if args.waitcreate else _flags(path))
+        try:
+            return _await(args, watch, lambda: -1.0 if deadline is None else max(0.0, deadline - time.monotonic()))
+        except OSError as exc:
+            if exc.errno == errno.ETIMEDOUT:
+                die(f"event '{args.event}' did not come within {args.timeout:g}s")
+            raise no_such_job(exc, args.id) from None
+
+
+def _await(args: argparse.Namespace, watch: Any, time_left: Any) -> int:
+    formatter, left, matches = _formatter(args), args.count, _matcher(args)
+    while True:
+        watch.wait_for(time_left())
+        event = watch.get_event()
+        if event is None:
+            die(f"the eventlog ended without event '{args.event}'")
+        found = matches(event)
+        left -= found
+        if args.verbose or (found and not left and not args.quiet):
+            print(formatter.format(_entry(event)), flush=True)
+        if found and left <= 0:
+            return 0
+
+
+def _matcher(args: argparse.Namespace) -> Any:
+    if args.match_context is None:
+        return lambda event: event.name == args.event
+    key, equals, text = args.match_context.partition("=")
+    if not equals:
+        die(f"--match-context: expected KEY=VAL, got '{args.match_context}'")
+    from json import dumps
+
+    def matches(event: EventLogEvent) -> bool:
+        if event.name != args.event or key not in event.context:
+            return False
+        value = event.context[key]
+        return text in (value if isinstance(value, str) else dumps(value), dumps(value))
+
+    return matches

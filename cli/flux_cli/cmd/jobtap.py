@@ -1,0 +1,105 @@
+"""`flux jobtap`: load, remove and look at the job manager's policies (flux-jobtap(1))."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from flux_cli.common import Action, Column, Parser, add_list_options, die, dispatch, open_flux, print_json, print_list
+
+
+def command(argv: list[str]) -> int:
+    return dispatch("jobtap", "Load, remove and query the policies of the job manager.", ACTIONS, argv)
+
+
+def reference(text: str) -> str:
+    """What the job manager is to look for: a file by its absolute path, anything else by name or dotted path."""
+    if "/" not in text and not text.endswith(".py"):
+        return text
+    path = os.path.abspath(text)
+    if not os.path.isfile(path):
+        die(f"no such plugin file: {text}")
+    return path
+
+
+def parse_conf(words: list[str]) -> dict[str, Any]:
+    """["KEY=VAL", ...] to a table; a value that is JSON stands for what it says, any other for its text."""
+    conf = {}
+    for word in words:
+        key, sep, value = word.partition("=")
+        if not sep or not key:
+            die(f"'{word}' is not KEY=VAL")
+        conf[key] = _value(value)
+    return conf
+
+
+def _value(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# -- commands
+
+
+def _list_arguments(parser: Parser) -> None:
+    parser.add_argument("-a", "--all", action="store_true", help="show the builtin policies too")
+    add_list_options(parser)
+
+
+def _list(args: argparse.Namespace) -> int:
+    with open_flux() as handle:
+        names = handle.rpc("job-manager.jobtap", {"query_only": True}).get()["plugins"]
+    records = [{"name": name} for name in names if args.all or not name.startswith(".")]
+    if records or args.json:
+        print_list([Column("name")], records, json=args.json, header=False)
+    return 0
+
+
+def _load_arguments(parser: Parser) -> None:
+    parser.add_argument("-r", "--remove", metavar="NAME", help="remove policies that match NAME first")
+    parser.add_argument("plugin", metavar="PLUGIN", help="file, installed name or dotted path")
+    parser.add_argument("conf", metavar="KEY=VAL", nargs="*", help="what the policy is configured with")
+
+
+def _load(args: argparse.Namespace) -> int:
+    request: dict[str, Any] = {"load": reference(args.plugin)}
+    if args.conf:
+        request["conf"] = parse_conf(args.conf)
+    if args.remove:
+        request["remove"] = args.remove
+    with open_flux() as handle:
+        handle.rpc("job-manager.jobtap", request).get()
+    return 0
+
+
+def _remove_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name, glob(7) pattern, or all")
+
+
+def _remove(args: argparse.Namespace) -> int:
+    with open_flux() as handle:
+        handle.rpc("job-manager.jobtap", {"remove": args.name}).get()
+    return 0
+
+
+def _query_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a loaded policy")
+
+
+def _query(args: argparse.Namespace) -> int:
+    with open_flux() as handle:
+        print_json(handle.rpc("job-manager.jobtap-query", {"name": args.name}).get())
+    return 0
+
+
+ACTIONS = {
+    "list": Action(_list, "list the loaded policies", _list_arguments),
+    "load": Action(_load, "load a policy", _load_arguments),
+    "remove": Action(_remove, "remove policies", _remove_arguments),
+    "query": Action(_query, "show what a policy says about itself, as JSON", _query_arguments),
+}

@@ -1,0 +1,72 @@
+"""`flux keygen`: make the certificate that the brokers of a configured instance share (flux-keygen(1))."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import sys
+import time
+
+__all__ = ["command"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of flux-keygen(1)."""
+    parse = argparse.ArgumentParser(prog="flux keygen", description="Make a CURVE certificate.")
+    parse.add_argument("-n", "--name", default=socket.gethostname(), help="name of the certificate (default: hostname)")
+    parse.add_argument(
+        "--meta", action="append", default=[], metavar="KEYVALS", help="note KEY=VALUE pairs, comma separated"
+    )
+    parse.add_argument("path", nargs="?", metavar="PATH", help="file to write; without it, keys are only tried out")
+    return parse
+
+
+def command(argv: list[str]) -> int:
+    """Run `flux keygen`; 1 when the certificate cannot be made."""
+    args = parser().parse_args(argv)
+    import zmq
+
+    from flux.certificate import Certificate, write_certificate
+
+    try:
+        metadata = {"name": args.name, **_facts(zmq.zmq_version()), **_noted(args.meta)}
+        _check(metadata)
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+        if args.path:
+            write_certificate(args.path, Certificate(public, secret, metadata))
+    except OSError as exc:
+        print(f"flux-keygen: {args.path}: {exc.strerror}", file=sys.stderr)
+        return 1
+    except ValueError as exc:
+        print(f"flux-keygen: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _facts(zmq_version: str) -> dict[str, str]:
+    return {
+        "keygen.hostname": socket.gethostname(),
+        "keygen.time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        "keygen.userid": str(os.getuid()),
+        "keygen.zmq-version": zmq_version,
+    }
+
+
+def _noted(options: list[str]) -> dict[str, str]:
+    noted = {}
+    for pair in (pair for option in options for pair in option.split(",") if pair):
+        name, sep, value = pair.partition("=")
+        if not sep:
+            raise ValueError(f"--meta takes KEY=VALUE pairs, not {pair!r}")
+        noted[name] = value
+    return noted
+
+
+def _check(metadata: dict[str, str]) -> None:
+    for name, value in metadata.items():
+        if not re.fullmatch(r"[A-Za-z0-9$_@.&+/-]+", name):
+            raise ValueError(f"{name!r} cannot be the name of metadata: letters, digits and $-_@.&+/ are possible")
+        if '"' in value or not value.isprintable():
+            raise ValueError(f"value {value!r} of {name} must be printable and have no double quote")

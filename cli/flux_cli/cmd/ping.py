@@ -1,0 +1,145 @@
+"""`flux ping`: how long a service takes to answer (flux-ping(1))."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from flux.errors import FluxError
+from flux.message import NODEID_ANY
+from flux_cli.common import Parser, die, open_flux, parse_nodeid
+
+if TYPE_CHECKING:
+    from flux.core.handle import Flux
+    from flux.rpc import RPC
+
+
+def command(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    if args.batch and not args.count:
+        die("--batch needs --count: it prints after the last request is sent")
+    with open_flux() as handle:
+        nodeid, service = target(_with_rank(handle, args.target), args.rank)
+        pinger = Pinger(handle, args, nodeid, service)
+        pinger.run()
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("ping", "Measure the round-trip time to a service.")
+    parser.add_argument("target", metavar="TARGET", help="SERVICE, RANK, RANK!SERVICE or HOST!SERVICE")
+    parser.add_argument("-r", "--rank", type=parse_nodeid, metavar="N", help="a rank, any or upstream; default: any")
+    parser.add_argument("-p", "--pad", type=_count, default=0, metavar="N", help="send and get back N bytes more")
+    parser.add_argument("-i", "--interval", type=_seconds, default=1.0, metavar="N", help="seconds between requests")
+    parser.add_argument("-c", "--count", type=_count, default=0, metavar="N", help="stop after N; default: never")
+    parser.add_argument("-b", "--batch", action="store_true", help="print when all requests are sent")
+    parser.add_argument("-u", "--userid", action="store_true", help="show the userid and roles of the requests")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 0 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+    return seconds
+
+
+def _with_rank(handle: Flux, text: str) -> str:
+    """HOST!SERVICE with the host's first rank in its place; everything else as it is."""
+    head, mark, service = text.partition("!")
+    if not mark or head.isdecimal() or head in ("any", "upstream"):
+        return text
+    from flux.hostlist import Hostlist
+
+    hosts = list(Hostlist(handle.attr_get("hostlist")))
+    return f"{hosts.index(head)}!{service}" if head in hosts else text
+
+
+def target(text: str, rank: int | None) -> tuple[int, str]:
+    """Node id and service that a TARGET means.
+
+    Raises:
+        CommandError: the rank is given twice, or is none.
+    """
+    head, mark, service = text.partition("!")
+    if not mark:
+        if not text.isdecimal():
+            return NODEID_ANY if rank is None else rank, text
+        head, service = text, ""
+    if rank is not None:
+        die(f"the rank is given twice: by --rank and in '{text}'")
+    try:
+        return parse_nodeid(head), service or "broker"
+    except argparse.ArgumentTypeError as exc:
+        die(str(exc))
+
+
+class Pinger:
+    """Sends pings and prints their answers, each when its time has come."""
+
+    def __init__(self, handle: Flux, args: argparse.Namespace, nodeid: int, service: str) -> None:
+        self.handle = handle
+        self.args = args
+        self.nodeid = nodeid
+        self.topic = f"{service}.ping"
+        self.label = self.topic if args.rank is None and nodeid == NODEID_ANY else f"{_node(nodeid)}!{self.topic}"
+        self.padding = "p" * args.pad
+        self.sent = 0
+        self.batch: list[RPC] = []
+
+    def run(self) -> None:
+        self._send()
+        self.handle.reactor_run()
+
+    def _send(self) -> None:
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        seconds, nanoseconds = divmod(now, 1_000_000_000)
+        payload = {"seq": self.sent, "time.tv_sec": seconds, "time.tv_nsec": nanoseconds, "pad": self.padding}
+        rpc = self.handle.rpc(self.topic, payload, nodeid=self.nodeid)
+        self.sent += 1
+        if self.args.batch:
+            self.batch.append(rpc)
+        else:
+            rpc.then(self._answered)
+        self._next()
+
+    def _next(self) -> None:
+        if self.args.count and self.sent >= self.args.count:
+            for rpc in self.batch:
+                rpc.then(self._answered)
+        elif self.args.interval:
+            timer = self.handle.timer_watcher_create(self.args.interval, lambda *_: self._send())
+            timer.start()
+        else:
+            self.handle.call_soon(self._send)
+
+    def _answered(self, rpc: RPC) -> None:
+        try:
+            answer = rpc.get()
+        except FluxError as exc:
+            die(f"{self.label}: {exc}")
+        print(self._line(answer), flush=True)
+
+    def _line(self, answer: dict[str, Any]) -> str:
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        taken = now - answer["time.tv_sec"] * 1_000_000_000 - answer["time.tv_nsec"]
+        user = f" userid={answer['userid']} rolemask={answer['rolemask']:#x}" if self.args.userid else ""
+        return (
+            f"{self.label} pad={len(answer['pad'])}{user} seq={answer['seq']} "
+            f"time={taken / 1e6:.3f} ms ({answer['route']})"
+        )
+
+
+def _node(nodeid: int) -> str:
+    names = {NODEID_ANY: "any", NODEID_ANY - 1: "upstream"}
+    return names.get(nodeid, str(nodeid))

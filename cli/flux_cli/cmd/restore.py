@@ -1,0 +1,109 @@
+"""`flux restore`: read what flux-dump(1) wrote into the key-value store (flux-restore(1))."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from flux_cli.cmd.kvs_get import positive
+from flux_cli.common import Parser, die, open_flux, warn
+
+if TYPE_CHECKING:
+    from flux.core.handle import Flux
+
+__all__ = ["command"]
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([kmg]?)", text.lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size, such as 4096 or 100M")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _parser() -> Parser:
+    parser = Parser("restore", "Read a snapshot that flux dump wrote into the key-value store.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="list keys on stderr as they are restored")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not say how many keys there were")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--checkpoint", action="store_true", help="make it the root that the kvs module begins with")
+    target.add_argument("--key", metavar="KEY", help="make it the directory KEY")
+    parser.add_argument("--no-cache", action="store_true", help="store to the backing store, not to the cache")
+    parser.add_argument("--size-limit", type=_size, metavar="SIZE", help="pass over values longer than SIZE bytes")
+    parser.add_argument("--maxreqs", type=positive, metavar="N", default=256, help="requests under way (default 256)")
+    parser.add_argument("infile", metavar="INFILE", help="- is standard input")
+    return parser
+
+
+def command(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    if not args.checkpoint and not args.key:
+        die("say where to: --checkpoint or --key=KEY")
+    with open_flux() as handle:
+        if args.checkpoint:
+            _check_unloaded(handle)
+        rootref = _read(handle, args)
+        _put(handle, args.key, rootref)
+    return 0
+
+
+def _check_unloaded(handle: Flux) -> None:
+    from flux.kvs.roots import kvs_is_loaded
+
+    if kvs_is_loaded(handle):
+        die("the kvs module would overwrite the checkpoint: unload it before using --checkpoint")
+
+
+def _read(handle: Flux, args: argparse.Namespace) -> str:
+    from flux.kvs.archive import Restore
+
+    with _input(args.infile) as stream:
+        restore = Restore(
+            handle,
+            stream,
+            handle.attr_get("content.hash"),
+            window=args.maxreqs,
+            bypass_cache=args.no_cache,
+            size_limit=args.size_limit,
+            told=_tell if args.verbose else None,
+            skipped=_skipped,
+        )
+        rootref = restore.read()
+    if not args.quiet:
+        where = f"key '{args.key}'" if args.key else "a checkpoint"
+        warn("restore", f"restored {restore.count} keys ({restore.blobs} blobs) as {rootref} to {where}")
+    return rootref
+
+
+def _put(handle: Flux, key: str | None, rootref: str) -> None:
+    from flux.kvs import KVSTxn, commit, treeobj
+    from flux.kvs.roots import put_checkpoint
+
+    if key is None:
+        put_checkpoint(handle, rootref, 0, time.time())
+    else:
+        commit(handle, txn=KVSTxn().put_treeobj(key, treeobj.dirref(rootref)))
+
+
+def _tell(key: str) -> None:
+    print(key.replace(".", "/"), file=sys.stderr)
+
+
+def _skipped(key: str, size: int) -> None:
+    warn("restore", f"{key}: {size} bytes are more than --size-limit: passed over")
+
+
+@contextmanager
+def _input(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    with open(path, "rb") as stream:
+        yield stream

@@ -1,0 +1,83 @@
+"""`flux run`: submit a job and follow it to its end, in one process and over one connection (flux-run(1))."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from flux_cli import submit_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from flux.core.handle import Flux
+
+
+def command(argv: list[str]) -> int:
+    args = submit_options.parse("run", "Run a program in parallel and wait for it.", submit_options.COMMON, argv)
+    spec = submit_options.build_jobspec(args, environment(args.env))
+    if args.dry_run:
+        print_jobspec(spec)
+        return 0
+    urgency, flags = submit_options.parse_urgency(args.urgency), submit_options.job_flags(args)
+    from flux.core.handle import Flux
+
+    with Flux() as handle:
+        return _run(handle, spec, urgency, flags, args)
+
+
+def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool], args: Any) -> int:
+    from flux.job.submit import submit_async
+    from flux_cli.attach import Attach
+
+    jobid = submit_async(handle, encode(spec), urgency, **flags).get_id()
+    attach = Attach(
+        handle,
+        jobid,
+        label=args.label_io,
+        stdin=stdin_ranks(args.input),
+        show_events=args.verbose > 1,
+        show_exec=args.verbose > 2,
+        announce=args.verbose > 0,
+    )
+    return attach.run()
+
+
+def environment(rules: list[str]) -> dict[str, str]:
+    """The environment that a job gets by --env rules."""
+    if not rules:
+        return dict(os.environ)
+    from flux_cli.env_rules import apply_rules
+
+    return apply_rules(rules, os.environ)
+
+
+def stdin_ranks(text: str | None) -> str | None:
+    """Which task ranks get stdin, by --input."""
+    if text is None or text == "all":
+        return "all"
+    return text if submit_options.is_ranks(text) and text != "none" else None
+
+
+def encode(spec: dict[str, Any]) -> bytes:
+    """A jobspec as JSON. Bytes of the environment or of arguments that are no UTF-8 become U+FFFD."""
+    from msgspec import json
+
+    try:
+        return json.encode(spec)
+    except UnicodeEncodeError:
+        return json.encode(_clean(spec))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
+
+
+def print_jobspec(spec: dict[str, Any]) -> None:
+    """What --dry-run prints: one line of JSON."""
+    sys.stdout.write(encode(spec).decode() + "\n")

@@ -1,0 +1,20 @@
+"""`flux uri`: the URI of an instance (flux-uri(1))."""
+
+from __future__ import annotations
+
+from flux_cli.common import Parser
+
+
+def command(argv: list[str]) -> int:
+    from flux_cli.uri import resolve, to_local, to_remote
+
+    parser = Parser("uri", "Print the URI of an instance.")
+    parser.add_argument("target", metavar="TARGET", help="a job id, jobid:ID, pid:PID or a URI")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--remote", action="store_true", help="in the form for other hosts, ssh://")
+    form.add_argument("--local", action="store_true", help="in the form for its own host, local://")
+    parser.add_argument("--wait", action="store_true", help="wait until the job has one")
+    args = parser.parse_args(argv)
+    uri = resolve(args.target, args.wait)
+    print(to_remote(uri) if args.remote else to_local(uri) if args.local else uri)
+    return 0

@@ -1,0 +1,171 @@
+"""The `flux` command: find a sub-command and run it (flux(1)).
+
+Every use of Flux from a shell begins here, so this file and what it imports load nothing that the one
+sub-command does not need. Sub-commands that are entry points run in this process, others are executed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from flux_cli import environment, lookup
+from flux_cli.errors import CommandError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+USAGE = "Usage: flux [OPTIONS] CMD [CMD-OPTIONS]"
+OPTIONS = """\
+  -h, --help     show this help and the list of commands
+  -p, --parent   connect to the parent of the instance (may be repeated)
+  -v, --verbose  show the environment of CMD and where it was searched
+  -V, --version  as flux version"""
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+_SHORT = {"h": "help", "p": "parent", "v": "verbose", "V": "version"}
+
+
+def main() -> int:
+    """The console script: run `flux` with the arguments of this process, and end it."""
+    _replace_closed_streams()
+    code = run(sys.argv[1:])
+    _leave(code)
+    return code
+
+
+def _replace_closed_streams() -> None:
+    """Output that the caller closed goes nowhere; Python has None for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - stays open until the end
+
+
+def run(argv: list[str]) -> int:
+    """Run `flux ARGV...` and give its exit code."""
+    return guarded("flux", lambda: _flux(argv))
+
+
+def _leave(code: int) -> None:
+    """End the process at once: tearing down the interpreter takes as long as many a command.
+
+    Returns, and leaves the end to the interpreter, while other threads run.
+    """
+    import atexit
+
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        return
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if not _flushed(stream):
+            return
+    os._exit(code)
+
+
+def _flushed(stream: TextIO | None) -> bool:
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):
+        return False  # closed, or nobody reads: the interpreter knows how to say so
+    return True
+
+
+def guarded(name: str, run: lookup.Runner) -> int:
+    """Call run() and turn what ends it early into a line on stderr and an exit code.
+
+    Args:
+        name: who says so: the line begins with "NAME: ".
+    """
+    try:
+        code = run()
+        sys.stdout.flush()
+    except CommandError as exc:
+        if isinstance(exc, UsageError) and exc.usage:
+            _complain(exc.usage)
+        return _fail(name, str(exc), exc.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as exc:
+        return _os_error(name, exc)
+    return code or 0
+
+
+def _os_error(name: str, exc: OSError) -> int:
+    from flux.errors import FluxError
+
+    if isinstance(exc, FluxError):
+        return _fail(name, str(exc))
+    if isinstance(exc, BrokenPipeError):
+        # what is still buffered has nowhere to go; without this the interpreter complains at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    return _fail(name, f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror or str(exc))
+
+
+def _fail(name: str, text: str, code: int = 1) -> int:
+    _complain(f"{name}: {text}")
+    return code
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stdout.flush()
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _flux(argv: list[str]) -> int:
+    options, rest = _split(argv)
+    environment.prepare(os.environ)
+    if "help" in options:
+        return _run("help", [], options)
+    for _ in range(options.count("parent")):
+        environment.enter_parent(os.environ)
+    if "version" in options:
+        return _run("version", [], options)
+    if not rest:
+        raise UsageError("which command? `flux help` lists them", USAGE)
+    return _run(rest[0], rest[1:], options)
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """flux's own options, by long name, and what follows them."""
+    options: list[str] = []
+    for i, word in enumerate(argv):
+        if word == "--":
+            return options, argv[i + 1 :]
+        if not word.startswith("-") or word == "-":
+            return options, argv[i:]
+        options += _option(word)
+    return options, []
+
+
+def _option(word: str) -> list[str]:
+    names = [word[2:]] if word.startswith("--") else [_SHORT.get(letter, "") for letter in word[1:]]
+    if not set(names) <= set(_SHORT.values()):
+        raise UsageError(f"there is no option {word}", f"{USAGE}\n{OPTIONS}")
+    return names
+
+
+def _run(name: str, argv: list[str], options: list[str]) -> int:
+    trace = _show if "verbose" in options else None
+    if trace:
+        for variable in environment.VARIABLES:
+            trace(f"{variable}={os.environ.get(variable, '')}")
+    command = lookup.find(name, trace)
+    label = "flux" if "/" in name else f"flux-{name}"
+    return guarded(label, lambda: command.run(argv))
+
+
+def _show(text: str) -> None:
+    print(f"flux: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The router of `flux proxy`: many local clients over one connection to a broker (RFC 3; protocol of local://).
+
+It does what a broker's own local connector does, with the broker as its only other end: requests go up with the
+client's id on their route, responses come back by it, subscriptions and services are kept by client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from uuid import uuid4
+
+from flux.core.stream import SocketChannel
+from flux.errors import FluxError
+from flux.message import EVENT, FLAG_NORESPONSE, FLAG_UPSTREAM, REQUEST, RESPONSE, Message
+
+__all__ = ["ProxyRouter"]
+
+_BACKLOG = 64
+
+
+class _Client:
+    """A connection to the proxy: what it has subscribed to, called, and serves."""
+
+    def __init__(self, router: ProxyRouter, sock: socket.socket) -> None:
+        self.uuid = str(uuid4())
+        self.subscriptions: dict[str, int] = {}
+        self.services: set[str] = set()
+        self.calls: dict[tuple[str, int, int], Message] = {}
+        self.asked: dict[int, tuple[str, str]] = {}
+        self.channel = SocketChannel(sock, lambda msg: router.from_client(self, msg), lambda _e: router.lost(self))
+        self.send = self.channel.send
+
+    def wants(self, topic: str) -> bool:
+        return any(topic.startswith(prefix) for prefix in self.subscriptions)
+
+    def called(self, msg: Message) -> None:
+        """Remember which service is to be told when the client is gone (RFC 6, disconnect)."""
+        service = msg.topic.rpartition(".")[0]
+        key = (service, msg.aux, msg.flags & FLAG_UPSTREAM)
+        if key not in self.calls and not msg.flags & FLAG_NORESPONSE:
+            flags = FLAG_NORESPONSE | key[2]
+            topic = f"{service}.disconnect" if service else "disconnect"
+            self.calls[key] = Message(REQUEST, topic, flags=flags, aux=msg.aux, routes=[self.uuid])
+
+
+class ProxyRouter:
+    """Serves clients at a path with one welcomed connection to a broker.
+
+    Args:
+        on_lost: called with the error when the broker's connection ends.
+    """
+
+    def __init__(self, upstream: socket.socket, path: str, on_lost: Callable[[FluxError], None]) -> None:
+        self._upstream = SocketChannel(upstream, self._from_upstream, on_lost)
+        self._clients: dict[str, _Client] = {}
+        self._services: dict[str, _Client] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._listener.bind(path)
+        self._listener.listen(_BACKLOG)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for client in list(self._clients.values()):
+            client.channel.close()
+        self._upstream.close()
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != os.getuid():
+            sock.send(bytes((errno.EPERM,)))
+            sock.close()
+            return
+        sock.send(b"\0")
+        client = _Client(self, sock)
+        self._clients[client.uuid] = client
+
+    def lost(self, client: _Client) -> None:
+        """A client went away."""
+        del self._clients[client.uuid]
+        for request in client.calls.values():
+            self._upstream.send(request)
+        for name in client.services:
+            del self._services[name]
+            self._ask("service.remove", {"service": name})
+        for prefix in client.subscriptions:
+            if not self._subscribed(prefix):
+                self._ask("event.unsubscribe", {"topic": prefix})
+
+    def _ask(self, topic: str, payload: dict[str, str]) -> None:
+        self._upstream.send(Message(REQUEST, topic, payload, flags=FLAG_NORESPONSE, routes=[]))
+
+    def _subscribed(self, prefix: str) -> bool:
+        return any(prefix in client.subscriptions for client in self._clients.values())
+
+    # -- from clients
+
+    def from_client(self, client: _Client, msg: Message) -> None:
+        """Route what a client sends."""
+        if msg.type != REQUEST:
+            self._upstream.send(msg)
+            return
+        if msg.topic in ("event.subscribe", "event.unsubscribe") and not self._subscription(client, msg):
+            return
+        if msg.topic in ("service.add", "service.remove"):
+            client.asked[msg.matchtag] = (msg.topic, msg.payload["service"])
+        client.called(msg)
+        msg.routes = [*(msg.routes or ()), client.uuid]
+        self._upstream.send(msg)
+
+    def _subscription(self, client: _Client, msg: Message) -> bool:
+        """Count a subscription or its end; True when the broker must hear of it."""
+        prefix = msg.payload["topic"]
+        count = client.subscriptions.get(prefix, 0)
+        first = not self._subscribed(prefix)
+        if msg.topic == "event.subscribe":
+            client.subscriptions[prefix] = count + 1
+            asked = first
+        elif count == 0:
+            client.send(msg.respond(f"not subscribed to {prefix!r}", errnum=errno.ENOENT))
+            return False
+        else:
+            client.subscriptions[prefix] = count - 1
+            if count == 1:
+                del client.subscriptions[prefix]
+            asked = not self._subscribed(prefix)
+        if not asked:
+            client.send(msg.respond())
+        return asked
+
+    # -- from the broker
+
+    def _from_upstream(self, msg: Message) -> None:
+        if msg.type == RESPONSE:
+            client = self._clients.get(msg.routes.pop()) if msg.routes else None
+            if client is not None:
+                self._service_answer(client, msg)
+                client.send(msg)
+        elif msg.type == EVENT:
+            for client in self._clients.values():
+                if client.wants(msg.topic):
+                    client.send(msg)
+        elif msg.type == REQUEST:
+            client = self._services.get(msg.topic.partition(".")[0])
+            if client is not None:
+                client.send(msg)
+            elif not msg.flags & FLAG_NORESPONSE:
+                self._upstream.send(msg.respond("the client that served this has left", errnum=errno.ENOSYS))
+
+    def _service_answer(self, client: _Client, msg: Message) -> None:
+        if msg.topic not in ("service.add", "service.remove"):
+            return
+        topic, name = client.asked.pop(msg.matchtag, ("", ""))
+        if msg.aux or not name:
+            return
+        if topic == "service.add":
+            self._services[name] = client
+            client.services.add(name)
+        else:
+            self._services.pop(name, None)
+            client.services.discard(name)

@@ -1,0 +1,145 @@
+"""Resources by state as rows of a table, for `flux resource` (flux-resource(1))."""
+
+from __future__ import annotations
+
+import string
+import time
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from flux_cli.common import die, print_json
+
+if TYPE_CHECKING:
+    from flux.idset import IDset
+    from flux.resource import ResourceSet
+
+HEADINGS = {
+    "state": "STATE",
+    "nnodes": "NNODES",
+    "ncores": "NCORES",
+    "ngpus": "NGPUS",
+    "nodelist": "NODELIST",
+    "ranks": "RANKS",
+    "properties": "PROPERTIES",
+    "rlist": "LIST",
+    "queue": "QUEUE",
+    "up": "UP",
+    "reason": "REASON",
+    "timestamp": "TIME",
+    "time": "TIME",
+}
+"""What a format may name, and the column's heading."""
+
+Row = SimpleNamespace
+
+
+def select(resources: ResourceSet, args: Any, config: Mapping[str, Any]) -> ResourceSet:
+    """Those of the targets (--include) and queues (--queue) asked for."""
+    if args.include:
+        resources = resources.copy_ranks(target_ranks(args.include, resources))
+    if args.queue:
+        wanted = (_of_queue(resources, name, config) for name in args.queue.split(","))
+        chosen = next(wanted)
+        for more in wanted:
+            chosen |= more
+        return chosen
+    return resources
+
+
+def target_ranks(text: str, resources: ResourceSet) -> IDset:
+    """Ranks of an idset or a hostlist."""
+    from flux.hostlist import Hostlist
+    from flux.idset import IDset
+
+    try:
+        return IDset(text)
+    except ValueError:
+        pass
+    try:
+        return resources.host_ranks(Hostlist(text))
+    except ValueError as exc:
+        die(f"{text} is neither ranks nor hosts: {exc}")
+
+
+def _of_queue(resources: ResourceSet, name: str, config: Mapping[str, Any]) -> ResourceSet:
+    queues = config.get("queues") or {}
+    if name not in queues:
+        die(f"there is no queue {name}{': ' + ', '.join(queues) + ' are there' if queues else ''}")
+    requires = queues[name].get("requires") or []
+    return resources.copy_constraint({"properties": requires}) if requires else resources
+
+
+def row(state: str, resources: ResourceSet, config: Mapping[str, Any], **more: Any) -> Row:
+    """A row of the table: a state and what is in it."""
+    queues = [name for name in config.get("queues") or {} if _of_queue(resources, name, config).nnodes]
+    columns = {
+        "state": state,
+        "nnodes": resources.nnodes,
+        "ncores": resources.ncores,
+        "ngpus": resources.ngpus,
+        "nodelist": str(resources.nodelist),
+        "ranks": str(resources.ranks),
+        "properties": resources.properties,
+        "rlist": str(resources),
+        "queue": ",".join(queues),
+    }
+    return Row(**{**columns, "up": "", "reason": "", "timestamp": 0.0, "time": "", **more})
+
+
+def short_time(stamp: float) -> str:
+    return time.strftime("%b%d %H:%M", time.localtime(stamp))
+
+
+def chosen_states(text: str | None, known: Iterable[str], default: Iterable[str]) -> list[str]:
+    """The states of --states in their order, or the default ones."""
+    if text is None:
+        return list(default)
+    states = text.lower().split(",")
+    wrong = [state for state in states if state not in known]
+    if wrong:
+        die(f"Invalid resource state {wrong[0]} specified; valid are {', '.join(known)}")
+    return states
+
+
+def show(rows: list[Row], args: Any, formats: Mapping[str, str]) -> int:
+    """Print rows by --format, or as --json."""
+    if getattr(args, "json", False):
+        print_json([vars(row) for row in rows])
+        return 0
+    if args.format == "help":
+        for name, text in formats.items():
+            print(f"{name:<10} {text}")
+        return 0
+    _print(rows, formats.get(args.format, args.format), header=not args.no_header)
+    return 0
+
+
+def _print(rows: list[Row], text: str, header: bool) -> None:
+    from flux.job.info_format import HeaderFormatter, JobFormatter
+
+    text = _check(text, rows)
+    if header:
+        print(HeaderFormatter().format(text, **HEADINGS).rstrip())
+    for item in rows:
+        print(JobFormatter().format(text, job=item).rstrip())
+
+
+def _check(text: str, rows: list[Row]) -> str:
+    """The format without the fields marked `?:` that no row has anything in. CommandError when it is wrong."""
+    kept = ""
+    try:
+        for literal, name, spec, conversion in string.Formatter().parse(text):
+            optional = literal.endswith("?:")
+            kept += (literal.removesuffix("?:") if optional else literal).replace("{", "{{").replace("}", "}}")
+            if name is None:
+                continue
+            if name not in HEADINGS:
+                die(f"Unknown format field: {name}; known are {', '.join(HEADINGS)}")
+            if not optional or any(getattr(row, name) for row in rows):
+                kept += f"{{{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
+            else:
+                kept = kept.removesuffix(" ")
+    except ValueError as exc:
+        die(f"the format {text!r} is malformed: {exc}")
+    return kept

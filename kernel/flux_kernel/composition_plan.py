@@ -1,0 +1,61 @@
+"""What comes out of a composition: plugins to start, and problems (plugins.toml(5)).
+
+Apart from the rest because a broker that finds its plan in the cache needs nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from flux.discovery import Entry, load_entry
+from flux.idset import IDset
+
+PLANNED_KINDS = ("bootstrap", "transports", "modules")  # started by the broker; the rest is merely available
+STAGES = ("boot", "run")
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One mistake in a composition: where, in which table or key, what is wrong, what would be right."""
+
+    file: str
+    line: int
+    column: int
+    culprit: str
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        culprit = f"[{self.culprit}]: " if self.culprit else ""
+        hint = f'; did you mean "{self.suggestion}"?' if self.suggestion else ""
+        return f"{where}: {culprit}{self.message}{hint}"
+
+
+class PlannedPlugin(msgspec.Struct, frozen=True):
+    """A plugin to start.
+
+    Attributes:
+        name: the name it gets in this instance.
+        options: arguments, already checked against the class's option type.
+        ranks: "all" or an idset string.
+        stage: "boot" (before the instance is joined) or "run".
+        services: the service names it answers to, its own name first.
+    """
+
+    name: str
+    kind: str
+    entry: Entry
+    options: dict[str, Any]
+    isolated: bool
+    stage: str
+    ranks: str
+    services: tuple[str, ...]
+
+    def runs_on(self, rank: int) -> bool:
+        return self.ranks == "all" or rank in IDset(self.ranks)
+
+    def load(self) -> Any:
+        """Import the plugin's class. Raises PluginError."""
+        return load_entry(self.entry)[0]

@@ -1,0 +1,336 @@
+"""The module loader: load, remove, list, status (RFC 5)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any
+from uuid import uuid4
+
+from flux.core.aio import AsyncFlux
+from flux.discovery import Entry, load_entry, resolve
+from flux.errors import FluxError, as_flux_error
+from flux.module import Module
+from flux.module.options import encode_args, parse_args
+from flux.module.runner import ModuleRunner, Welcome
+from flux_kernel.attributes import Attributes
+from flux_kernel.isolate import IsolatedModule
+from flux_kernel.link import ModuleLink
+from flux_kernel.swap import swap
+from flux_kernel.switch import Switch
+
+__all__ = ["LoadedModule", "Loader", "Status"]
+
+
+class Status(IntEnum):
+    """Module states of RFC 5."""
+
+    INIT = 0
+    RUNNING = 1
+    FINALIZING = 2
+    EXITED = 3
+
+
+class Foreign(Module):
+    """Stands for a module whose class is not known; it is stopped before its successor starts."""
+
+    def stop(self) -> None:
+        """Unknown."""
+
+
+class LoadedModule:
+    """One module in the table, in process (runner) or isolated (process)."""
+
+    def __init__(
+        self,
+        name: str,
+        entry: Entry,
+        cls: type[Module],
+        options: Mapping[str, Any],
+        isolated: bool = False,
+        command: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.entry = entry
+        self.cls = cls
+        self.options = options
+        self.isolated = isolated
+        self.command = command
+        self.uuid = str(uuid4())
+        self.status = Status.INIT
+        self.runner: ModuleRunner | None = None
+        self.process: IsolatedModule | None = None
+        self.link: Any = None
+        self.note = ""
+        self.started = time.monotonic()
+
+    def again(self) -> LoadedModule:
+        """A new one of the same, not started."""
+        return LoadedModule(self.name, self.entry, self.cls, self.options, self.isolated, self.command)
+
+    def describe(self, services: list[str]) -> dict[str, Any]:
+        """The module as `module.list` shows it (RFC 5), with what went wrong."""
+        runner = self.runner
+        info: dict[str, Any] = {
+            "name": self.name,
+            "path": self.entry.target,
+            "idle": int(time.monotonic() - (runner.last_active if runner else self.started)),
+            "status": int(self.status),
+            "services": services,
+            "sendqueue": 0,
+            "recvqueue": self._queued(),
+            "isolated": self.process is not None,
+            "errors": runner.errors if runner else 0,
+            "note": self.note or (runner.last_error if runner else ""),
+        }
+        if self.process is not None:
+            info["pid"] = self.process.process.pid
+        return info
+
+    def _queued(self) -> int:
+        if isinstance(self.link, ModuleLink):
+            return self.link.queued
+        return 1 if self.link is not None and self.link.channel.queued else 0
+
+
+class Loader:
+    """The modules of one broker.
+
+    Args:
+        broker: passed to modules in this process as `self.broker`.
+        log: called with (syslog level, text).
+    """
+
+    def __init__(
+        self, switch: Switch, attrs: Attributes, conf: dict[str, Any], broker: Any, log: Callable[[int, str], None]
+    ) -> None:
+        self.switch = switch
+        self.attrs = attrs
+        self.conf = conf
+        self.broker = broker
+        self.log = log
+        self.modules: dict[str, LoadedModule] = {}
+        self._by_uuid: dict[str, LoadedModule] = {}
+
+    # -- load
+
+    async def load_by_reference(self, path: str, name: str | None, args: list[str], isolated: bool) -> None:
+        """Load what a user names: an entry point, a dotted path or a file (module.load)."""
+        entry = resolve("modules", path)
+        await self.load(entry, name, parse_args(args), isolated)
+
+    async def load_command(self, command: Sequence[str], name: str, args: list[str]) -> None:
+        """Load what a loader program of somebody else runs, such as a stock module (RFC 5)."""
+        self._check_free(name)
+        entry = Entry(name, "modules", shlex.join(command))
+        module = self.modules[name] = LoadedModule(name, entry, Foreign, parse_args(args), True, command)
+        await self.bring_up(module)
+
+    async def load(
+        self,
+        entry: Entry,
+        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        isolated: bool = False,
+        cls: type[Module] | None = None,
+    ) -> None:
+        """Load a module and wait until it runs.
+
+        Raises:
+            FluxError: EEXIST when the name is taken, EINVAL for bad arguments or an isolated module that
+                cannot be, ENOENT when there is no such module, or what the module's start raised.
+        """
+        cls = cls or load_entry(entry)[0]
+        name = name or cls.name or entry.name
+        self._check_free(name)
+        module = self.modules[name] = LoadedModule(name, entry, cls, options or {}, isolated)
+        await self.bring_up(module)
+
+    async def bring_up(self, module: LoadedModule) -> None:
+        """Start a module; when that fails nothing is left of it. Raises as `load` does."""
+        name = module.name
+        self._by_uuid[module.uuid] = module
+        try:
+            if module.isolated and not module.cls.isolatable:
+                raise FluxError(errno.EINVAL, f"{name} needs the broker's own process and cannot be isolated")
+            if module.isolated:
+                await self._start_isolated(module)
+            else:
+                await self._start_here(module)
+        except BaseException as exc:
+            self._discard(module, f"{name} could not be started")
+            if isinstance(exc, Exception):
+                error = as_flux_error(exc)
+                text = str(error) if str(error).startswith(name) else f"{name}: {error}"
+                raise FluxError(error.errno, text) from exc
+            raise
+        module.status = Status.RUNNING
+
+    async def load_kernel(self, cls: type[Module], services: Sequence[str]) -> None:
+        """Load the kernel's own services, which all other modules are loaded with the help of."""
+        module = self.modules[cls.name] = LoadedModule(cls.name, Entry(cls.name, "modules", "builtin"), cls, {})
+        runner = self._make_runner(module)
+        for service in services:
+            self.switch.add_service(service, module.link)
+        module.link.open()
+        await runner.start()
+        module.status = Status.RUNNING
+
+    def _check_free(self, name: str) -> None:
+        other = self.modules.get(name)
+        if other is None:
+            return
+        if other.status != Status.EXITED:
+            raise FluxError(errno.EEXIST, f"module {name} is loaded already")
+        del self.modules[name]
+
+    async def _start_here(self, module: LoadedModule) -> None:
+        runner = self._make_runner(module)
+        try:
+            await runner.start()
+        except Exception as exc:
+            if not isinstance(exc, OSError):
+                runner.log.exception(f"{module.name} failed to start", exc)
+            await runner.tasks.cancel_all()
+            raise
+        module.link.open()
+
+    def _make_runner(self, module: LoadedModule) -> ModuleRunner:
+        link = module.link = ModuleLink(module.uuid, os.getuid(), self.switch.receive)
+        self.switch.attach(link)
+        flux = AsyncFlux(link.channel)
+        welcome = Welcome(module.name, module.uuid, module.options, self.attrs.cacheable(), self.conf)
+        runner = module.runner = ModuleRunner(module.cls, welcome, flux, self.broker)
+        link.counters = runner.counters
+        link.receive = flux.receive
+        self.switch.add_service(module.name, link)
+        return runner
+
+    async def _start_isolated(self, module: LoadedModule) -> None:
+        process = module.process = IsolatedModule(
+            module.uuid,
+            module.command or [sys.executable, "-m", "flux.module.exec", module.entry.target],
+            {"FLUX_URI": self.attrs.get("local-uri") or ""},
+            os.getuid(),
+            self.switch.receive,
+            lambda how: self._process_ended(module, how),
+        )
+        module.link = process.link
+        self.switch.attach(process.link)
+        self.switch.add_service(module.name, process.link)
+        process.welcome(
+            {
+                "name": module.name,
+                "uuid": module.uuid,
+                "args": encode_args(module.options),
+                "attrs": self.attrs.cacheable(),
+                "conf": self.conf,
+            }
+        )
+        await process.started
+
+    def _process_ended(self, module: LoadedModule, how: str) -> None:
+        unexpected = module.status == Status.RUNNING
+        module.status = Status.EXITED
+        module.note = how
+        text = f"module {module.name}: {how}"
+        self.switch.detach(module.link, errno.EHOSTUNREACH if unexpected else errno.ENOSYS, text)
+        if unexpected:
+            self.log(3, text)
+
+    def report(self, sender: str, status: int, errnum: int, text: str) -> None:
+        """Take the status of an isolated module, sent by itself (module.status)."""
+        module = self._by_uuid.get(sender)
+        if module is None or module.process is None:
+            raise FluxError(errno.ENOENT, "this client is no module")
+        module.process.report(status, errnum, text)
+        if status == Status.FINALIZING:
+            self.switch.withdraw(module.link)
+            module.status = Status.FINALIZING
+
+    # -- reload
+
+    async def reload(self, name: str, path: str | None, args: list[str] | None, isolated: bool) -> None:
+        """Exchange a module for a new instance, of the file or name at path if there is one; see `swap`.
+
+        Without args (None) the new one gets those of the old one. FluxError EBUSY when it does not run.
+        """
+        old = self.modules.get(name) or self._by_path(name)
+        if old.status != Status.RUNNING:
+            raise FluxError(errno.EBUSY, f"module {old.name} is {old.status.name.lower()}")
+        options = old.options if args is None else parse_args(args)
+        if old.command:
+            new = LoadedModule(old.name, old.entry, old.cls, options, True, old.command)
+        else:
+            entry = resolve("modules", path) if path else old.entry
+            new = LoadedModule(old.name, entry, load_entry(entry)[0], options, isolated or old.isolated)
+        old.status = Status.FINALIZING
+        try:
+            await swap(self, old, new)
+        finally:
+            if self.modules.get(old.name) is old and old.status == Status.FINALIZING:
+                old.status = Status.RUNNING
+
+    # -- remove
+
+    async def remove(self, name: str, force: bool = False) -> None:
+        """Unload a module and wait until it is gone. FluxError ENOENT when there is none of that name."""
+        module = self.modules.get(name) or self._by_path(name)
+        if module.status == Status.FINALIZING and not force:
+            raise FluxError(errno.EBUSY, f"module {module.name} is being removed already")
+        if module.status == Status.EXITED:
+            del self.modules[module.name]
+            return
+        await self.retire(module, force)
+
+    async def retire(self, module: LoadedModule, force: bool = False, graceful: bool = False) -> None:
+        """End a module; graceful: first let it answer what it was asked, for a short time."""
+        module.status = Status.FINALIZING
+        try:
+            if module.process is not None:
+                await module.process.end(module.name, force, graceful)
+            elif module.runner is not None:
+                self.switch.withdraw(module.link)
+                if graceful:
+                    module.link.drain()
+                    await module.runner.finish()
+                await module.runner.stop()
+        except Exception as exc:
+            self.log(3, f"module {module.name} failed while stopping: {type(exc).__name__}: {exc}")
+        finally:
+            self._discard(module, f"module {module.name} was unloaded")
+
+    def _by_path(self, path: str) -> LoadedModule:
+        for module in self.modules.values():
+            if module.entry.target == path:
+                return module
+        raise FluxError(errno.ENOENT, f"module {path} is not loaded")
+
+    def _discard(self, module: LoadedModule, text: str) -> None:
+        if module.link is not None:
+            self.switch.detach(module.link, errno.ENOSYS, text)
+            module.link.close()
+        self._by_uuid.pop(module.uuid, None)
+        if self.modules.get(module.name) is module:
+            del self.modules[module.name]
+
+    async def remove_all(self, names: list[str]) -> None:
+        """Unload modules one after the other, last loaded first."""
+        for name in reversed(names):
+            if name in self.modules:
+                await self.remove(name)
+
+    # -- list
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The table for `module.list`."""
+        return [module.describe(self._services_of(module)) for module in self.modules.values()]
+
+    def _services_of(self, module: LoadedModule) -> list[str]:
+        port = self.switch.ports.get(module.uuid)
+        return [] if port is None else sorted(port.services - {module.name})

@@ -1,0 +1,1 @@
+"""Services, transports and bootstrap methods: everything a site can swap."""

@@ -1,0 +1,1 @@
+"""Connectors: what opens a connection for a URI scheme."""

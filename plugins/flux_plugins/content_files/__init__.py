@@ -1,0 +1,1 @@
+"""A content backing store of plain files."""

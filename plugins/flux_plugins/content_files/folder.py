@@ -1,0 +1,147 @@
+"""A folder: one file per blob, named by its blobref, and one with the checkpoints. Blocking.
+
+A file appears under its name only when it is whole; what a crash leaves half written is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, NoReturn
+
+import msgspec
+
+from flux.backing import BackingStore, Blobs
+from flux.content import ref_of
+from flux.errors import FluxError
+
+__all__ = ["Folder"]
+
+_KEPT_CHECKPOINTS = 5
+_PARTIAL = ".partial"
+
+
+class Folder(BackingStore):
+    """The files of a folder, which is made when it is not there.
+
+    Args:
+        hash_name: what blobrefs begin with.
+        durable: True to survive a crash of the machine, not only of the broker.
+
+    Raises:
+        FluxError: EIO, or ENOSPC, with the system's words, here and in every method.
+    """
+
+    def __init__(self, path: str, hash_name: str, durable: bool = True) -> None:
+        self.path = path
+        self.hash_name = hash_name
+        self.durable = durable
+        self._unsynced: set[str] = set()
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            for name in os.listdir(path):
+                if name.endswith(_PARTIAL):
+                    os.unlink(os.path.join(path, name))
+        except OSError as exc:
+            self._fail(exc)
+
+    def _fail(self, exc: OSError) -> NoReturn:
+        if exc.errno == errno.ENOENT:
+            raise FluxError(errno.ENOENT) from None
+        code = errno.ENOSPC if exc.errno in (errno.ENOSPC, errno.EDQUOT) else errno.EIO
+        raise FluxError(code, f"{exc.filename or self.path}: {exc.strerror}") from None
+
+    def _file(self, digest: bytes) -> str:
+        return os.path.join(self.path, ref_of(digest, self.hash_name))
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as exc:
+            self._fail(exc)
+
+    def _write(self, path: str, data: bytes) -> None:
+        partial = path + _PARTIAL
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+            os.rename(partial, path)
+        except OSError as exc:
+            self._discard(partial)
+            self._fail(exc)
+        self._unsynced.add(path)
+
+    def _discard(self, partial: str) -> None:
+        try:
+            os.unlink(partial)
+        except FileNotFoundError:
+            pass
+
+    def load(self, digest: bytes) -> bytes:
+        return self._read(self._file(digest))
+
+    def validate(self, digest: bytes) -> None:
+        try:
+            os.stat(self._file(digest))
+        except OSError as exc:
+            self._fail(exc)
+
+    def store(self, blobs: Blobs) -> None:
+        try:
+            for digest, blob in blobs:
+                path = self._file(digest)
+                if not os.path.exists(path):
+                    self._write(path, blob)
+        except FluxError as exc:
+            self.full = exc.errno == errno.ENOSPC
+            raise
+        self.full = False
+
+    # -- checkpoints
+
+    def _sync(self) -> None:
+        """Put every file of which that is not known on stable storage, and then the folder."""
+        if not self.durable:
+            return
+        try:
+            for path in [*self._unsynced, self.path]:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except OSError as exc:
+            self._fail(exc)
+        self._unsynced.clear()
+
+    @property
+    def _checkpoint_file(self) -> str:
+        return os.path.join(self.path, "checkpoints")
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        try:
+            return msgspec.json.decode(self._read(self._checkpoint_file), type=list[dict[str, Any]])
+        except FileNotFoundError:
+            raise FluxError(errno.ENOENT, "there is no checkpoint") from None
+        except msgspec.MsgspecError as exc:
+            raise FluxError(errno.EIO, f"{self._checkpoint_file} is damaged: {exc}") from None
+
+    def put_checkpoint(self, value: dict[str, Any]) -> None:
+        try:
+            older = self.checkpoints()
+        except FileNotFoundError:
+            older = []
+        self._sync()
+        self._write(self._checkpoint_file, msgspec.json.encode([value, *older][:_KEPT_CHECKPOINTS]))
+        self._sync()
+
+    def stats(self) -> dict[str, Any]:
+        try:
+            names = os.listdir(self.path)
+        except OSError as exc:
+            self._fail(exc)
+        return {"object_count": sum(name.startswith(f"{self.hash_name}-") for name in names)}
+
+    def close(self) -> None:
+        self._unsynced.clear()

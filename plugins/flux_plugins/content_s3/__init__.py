@@ -1,0 +1,1 @@
+"""A content backing store in an S3 bucket."""

@@ -1,0 +1,1 @@
+"""The content backing store over SQLite (flux-content(1), BACKING STORE)."""

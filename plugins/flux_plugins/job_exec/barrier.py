@@ -1,0 +1,58 @@
+"""The barrier that the shells of a job meet at."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from flux.errors import FluxError
+from flux.message import Message
+
+__all__ = ["Barrier"]
+
+
+class Barrier:
+    """Shells that wait for the others, by broker rank.
+
+    Args:
+        send: puts a response on the wire. Shells of stock Flux mark their requests noresponse and wait all the same.
+    """
+
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        self._send = send
+        self._waiting: dict[int, Message] = {}
+
+    def enter(self, rank: int, msg: Message, active: list[int], complete: bool) -> bool:
+        """A shell has got here; True when that lets all of them go on.
+
+        Args:
+            active: ranks of the shells that are not gone. complete: none is gone.
+
+        FluxError EINVAL for a rank that is not among them, EIO when one that was is gone.
+        """
+        if rank not in active or rank in self._waiting:
+            raise FluxError(errno.EINVAL, f"rank {rank} is not pending in barrier")
+        if not complete:
+            raise FluxError(errno.EIO, "a shell of this job has ended already")
+        self._waiting[rank] = msg
+        if len(self._waiting) < len(active):
+            return False
+        self._release(None, 0)
+        return True
+
+    def fail(self) -> None:
+        """A shell is gone: those that wait will not see it again."""
+        self._release("another shell of this job has ended", errno.EIO)
+
+    def _release(self, payload: Any, errnum: int) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for msg in waiting.values():
+            self._send(msg.respond(payload, errnum=errnum))
+
+    def missing(self, active: list[int]) -> list[int]:
+        """Ranks that the others wait for."""
+        return [rank for rank in active if rank not in self._waiting]
+
+    def __len__(self) -> int:
+        return len(self._waiting)

@@ -1,0 +1,113 @@
+"""The guest KVS namespace of a job: made with its first events, kept with the job at its end (RFC 16)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flux.core.aio import AsyncFlux
+from flux.errors import FluxError
+from flux.eventlog import Event
+from flux.job.fluid import encode as encode_id
+from flux.kvs import KVSTxn, commit_async, namespace_create_async, namespace_remove_async, treeobj
+
+__all__ = ["Guest"]
+
+_EVENTLOG = "exec.eventlog"
+
+
+class Guest:
+    """One namespace, and the link or copy of it in the job's directory.
+
+    Args:
+        owner: userid of the job.
+        on_error: called with what went wrong after the namespace was made.
+    """
+
+    def __init__(self, flux: AsyncFlux, jobid: int, owner: int, on_error: Callable[[str], None]) -> None:
+        self.namespace = f"job-{jobid}"
+        self._flux = flux
+        self._owner = owner
+        self._key = f"{encode_id(jobid, 'kvs')}.guest"
+        self._lines: list[str] = []
+        self._flush_due = False
+        self._on_error = on_error
+
+    # -- begin
+
+    def create(self, on_ready: Callable[[str], None]) -> None:
+        """Make the namespace, write the events logged so far, link it; then call back with "" or an error.
+
+        The three requests go out at once: the KVS takes those of one client in order.
+        """
+        requests = [namespace_create_async(self._flux, self.namespace, self._owner)]
+        requests.append(self._commit_log())
+        link = KVSTxn().symlink(self._key, ".", self.namespace)
+        requests.append(commit_async(self._flux, link, namespace="primary"))
+        left = len(requests)
+        error = ""
+
+        def answered(rpc: Any) -> None:
+            nonlocal left, error
+            left -= 1
+            error = error or rpc.error_string() or ""
+            if not left:
+                on_ready(error)
+
+        for rpc in requests:
+            rpc.then(answered)
+
+    # -- events
+
+    def log(self, name: str, context: dict[str, Any]) -> None:
+        """Add an event; it is written when `create`, `flush` or `seal` is called."""
+        self._lines.append(Event(time.time(), name, context).encode())
+
+    def flush(self) -> None:
+        """Write what was logged in this turn of the loop."""
+        if self._lines and not self._flush_due:
+            self._flush_due = True
+            self._flux.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._lines:
+            self._commit_log().then(self._check)
+
+    def _commit_log(self) -> Any:
+        lines, self._lines = self._lines, []
+        txn = KVSTxn().append(_EVENTLOG, "".join(lines))
+        return commit_async(self._flux, txn, namespace=self.namespace)
+
+    def _check(self, rpc: Any) -> None:
+        text = rpc.error_string()
+        if text:
+            self._on_error(f"{self.namespace}: {text}")
+
+    # -- end
+
+    def seal(self, on_done: Callable[[], None]) -> None:
+        """Write the last events, put a snapshot in the link's place, remove the namespace; then call back."""
+        self._commit_log().then(self._keep, on_done)
+
+    def _keep(self, commit: Any, on_done: Callable[[], None]) -> None:
+        try:
+            rootref = commit.get()["rootref"]
+        except FluxError as exc:
+            self._on_error(f"{self.namespace} could not be kept: {exc}")
+            self._remove(on_done)
+            return
+        txn = KVSTxn().put_treeobj(self._key, treeobj.dirref(rootref))
+        commit_async(self._flux, txn, namespace="primary").then(self._kept, on_done)
+
+    def _kept(self, commit: Any, on_done: Callable[[], None]) -> None:
+        self._check(commit)
+        self._remove(on_done)
+
+    def _remove(self, on_done: Callable[[], None]) -> None:
+        namespace_remove_async(self._flux, self.namespace).then(self._removed, on_done)
+
+    def _removed(self, rpc: Any, on_done: Callable[[], None]) -> None:
+        self._check(rpc)
+        on_done()

@@ -1,0 +1,279 @@
+"""One job's execution as a pure state machine: what its shells do goes in, what is to be done comes out (RFC 32).
+
+    launch all shells -> start, when each has started and the guest namespace is there
+                      -> finish, done, release, when the last one is gone
+
+A fatal exception at any point makes it signal what is left: SIGTERM to the shells, which pass it on; SIGKILL to
+their tasks; SIGKILL to the shells; then ranks whose shell would not die are given up and drained.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from flux.idset import IDset
+from flux_plugins.job_exec.protocol import Settings
+
+__all__ = [
+    "Action",
+    "Drain",
+    "Execution",
+    "Kill",
+    "Launch",
+    "Log",
+    "Respond",
+    "Seal",
+    "SetKillTimer",
+    "ShellException",
+    "SignalTasks",
+]
+
+
+class Launch(NamedTuple):
+    """Start a shell on each of these broker ranks."""
+
+    ranks: Sequence[int]
+
+
+class Respond(NamedTuple):
+    """Send a response to the start request."""
+
+    type: str
+    data: dict[str, Any]
+
+
+class Log(NamedTuple):
+    """Add an event to exec.eventlog."""
+
+    name: str
+    context: dict[str, Any]
+
+
+class Kill(NamedTuple):
+    """Signal the shells of these ranks."""
+
+    signum: int
+    ranks: Sequence[int]
+
+
+class SignalTasks(NamedTuple):
+    """Ask all shells to signal their tasks."""
+
+    signum: int
+
+
+class SetKillTimer(NamedTuple):
+    """Call `on_kill_timer` after so many seconds."""
+
+    seconds: float
+
+
+class ShellException(NamedTuple):
+    """Tell the leader shell that it lost another one."""
+
+    shell_rank: int
+    severity: int
+    message: str
+
+
+class Drain(NamedTuple):
+    """Take these ranks out of service."""
+
+    ranks: IDset
+    reason: str
+
+
+class Seal(NamedTuple):
+    """The guest namespace is complete: keep it with the job."""
+
+
+Action = Launch | Respond | Log | Kill | SignalTasks | SetKillTimer | ShellException | Drain | Seal
+
+
+class ShellState(Enum):
+    LAUNCHING = auto()
+    RUNNING = auto()
+    OVER = auto()
+
+
+class Execution:
+    """The state of one job.
+
+    Args:
+        ranks: broker ranks of its shells, in the order of the shell ranks.
+        settings: how it is killed.
+
+    Attributes:
+        started: the response "start" was sent. fatal: it is being killed. over: nothing is left to be done.
+    """
+
+    def __init__(self, ranks: Sequence[int], settings: Settings) -> None:
+        self.ranks = list(ranks)
+        self.settings = settings
+        self.shells = dict.fromkeys(self.ranks, ShellState.LAUNCHING)
+        self.critical: set[int] = set(range(len(self.ranks)))
+        self.started = self.fatal = self.over = False
+        self._prepared = False
+        self._launching = self._left = len(self.ranks)
+        self._status = 0
+        self._exception_status: int | None = None
+        self._kills = 0
+
+    @property
+    def active(self) -> list[int]:
+        """Ranks whose shell is not gone."""
+        return [rank for rank, state in self.shells.items() if state is not ShellState.OVER]
+
+    @property
+    def status(self) -> int:
+        """Wait status of the job: the shells' greatest, or what the exception that ended it says."""
+        return self._status if self._exception_status is None else self._exception_status
+
+    # -- start
+
+    def on_start(self) -> list[Action]:
+        """The job manager wants the job to run."""
+        return [Log("init", {}), Log("starting", {}), Launch(self.ranks)]
+
+    def on_prepared(self) -> list[Action]:
+        """The guest namespace is there, and a link to it."""
+        self._prepared = True
+        return self._progress()
+
+    def on_prepare_failed(self, text: str) -> list[Action]:
+        """There is no guest namespace."""
+        self._prepared = True
+        return self._raise("exec", f"guest namespace: {text}") + self._progress()
+
+    def on_shell_started(self, rank: int) -> list[Action]:
+        """A shell runs."""
+        if self.shells[rank] is not ShellState.LAUNCHING:
+            return []
+        self.shells[rank] = ShellState.RUNNING
+        self._launching -= 1
+        if self.fatal:
+            return [Kill(self.settings.term_signal, [rank])]
+        return self._progress()
+
+    def _progress(self) -> list[Action]:
+        actions: list[Action] = []
+        if self._prepared and not self._launching and not self.started and not self.fatal:
+            self.started = True
+            actions.append(Respond("start", {}))
+        if self._prepared and not self._left and not self.over:
+            self.over = True
+            actions += self._conclude()
+        return actions
+
+    def _conclude(self) -> list[Action]:
+        actions: list[Action] = [Log("complete", {"status": self.status}), Log("done", {}), Seal()]
+        if self.started:
+            actions.append(Respond("finish", {"status": self.status}))
+        actions.append(Respond("release", {"ranks": "all", "final": True}))
+        return actions
+
+    # -- the end of a shell
+
+    def on_shell_exit(self, rank: int, status: int) -> list[Action]:
+        """A shell has ended and its output too. status: its wait status."""
+        if self.shells[rank] is ShellState.OVER:
+            return []
+        self._gone(rank, status)
+        context: dict[str, Any] = {"rank": rank, "wait_status": status}
+        if self._left:
+            context["active_ranks"] = str(IDset(self.active))
+        actions: list[Action] = [Log("shell-exit", context)]
+        if os.WIFSIGNALED(status) and self._left and not self.fatal:
+            actions += self._lost(rank, f"job shell on rank {rank} was killed by signal {os.WTERMSIG(status)}", "exec")
+        return actions + self._progress()
+
+    def on_shell_lost(self, rank: int, text: str) -> list[Action]:
+        """A shell could not be started, or there is no way any more to know what it does."""
+        launching = self.shells[rank] is ShellState.LAUNCHING
+        if self.shells[rank] is ShellState.OVER:
+            return []
+        self._gone(rank, 1 << 8)
+        if launching:
+            actions = self._raise("exec", f"job shell on rank {rank} could not be started: {text}")
+        else:
+            actions = self._lost(rank, f"lost contact with job shell on rank {rank}: {text}", "node-failure")
+        return actions + self._progress()
+
+    def _gone(self, rank: int, status: int) -> None:
+        if self.shells[rank] is ShellState.LAUNCHING:
+            self._launching -= 1
+        self.shells[rank] = ShellState.OVER
+        self._left -= 1
+        self._status = max(self._status, status)
+
+    def _lost(self, rank: int, text: str, kind: str) -> list[Action]:
+        """The leader is told too: it may be waiting for output of the shell that is gone."""
+        shell_rank = self.ranks.index(rank)
+        severity = 0 if shell_rank in self.critical else 2
+        leader_is_there = self.shells[self.ranks[0]] is ShellState.RUNNING
+        actions: list[Action] = [ShellException(shell_rank, severity, text)] if leader_is_there else []
+        if severity == 0:
+            return actions + self._raise(kind, text)
+        return [*actions, Respond("exception", {"severity": severity, "type": kind, "note": text})]
+
+    # -- exceptions
+
+    def on_exception(self, severity: int, wait_status: int | None = None) -> list[Action]:
+        """An exception was raised on the job. wait_status: that the job is to have because of it."""
+        if severity != 0 or self.fatal or self.over:
+            return []
+        if wait_status is not None:
+            self._exception_status = _exit_code(wait_status) << 8
+        return self._kill()
+
+    def on_expired(self) -> list[Action]:
+        """The time of the job's resources is up."""
+        return self._raise("timeout", "resource allocation expired")
+
+    def on_barrier_timeout(self, missing: Iterable[int]) -> list[Action]:
+        """Shells waited too long for others."""
+        return self._raise("exec", f"shells on ranks {IDset(missing)} did not get to the start barrier in time")
+
+    def fail(self, kind: str, note: str) -> list[Action]:
+        """The job cannot run at all."""
+        return self._raise(kind, note) + self._progress()
+
+    def _raise(self, kind: str, note: str) -> list[Action]:
+        """Raise a fatal exception, unless there was one."""
+        if self.fatal or self.over:
+            return []
+        return [Respond("exception", {"severity": 0, "type": kind, "note": note}), *self._kill()]
+
+    def _kill(self) -> list[Action]:
+        self.fatal = True
+        if not self._left:
+            return []
+        return [Kill(self.settings.term_signal, self.active), SetKillTimer(self.settings.kill_timeout)]
+
+    def on_kill_timer(self) -> list[Action]:
+        """Shells are still there some time after they were signalled."""
+        if self.over or not self._left:
+            return []
+        self._kills += 1
+        if self._kills > self.settings.max_kill_count:
+            return self._give_up()
+        delay = min(self.settings.kill_timeout * 2**self._kills, self.settings.max_kill_timeout)
+        if self._kills == 1:
+            return [SignalTasks(self.settings.kill_signal), SetKillTimer(delay)]
+        return [Kill(signal.SIGKILL, self.active), SetKillTimer(delay)]
+
+    def _give_up(self) -> list[Action]:
+        stuck = IDset(self.active)
+        for rank in stuck:
+            self._gone(rank, signal.SIGKILL)
+        return [Drain(stuck, "unkillable processes"), *self._progress()]
+
+
+def _exit_code(wait_status: int) -> int:
+    if os.WIFSIGNALED(wait_status):
+        return 128 + os.WTERMSIG(wait_status)
+    return os.WEXITSTATUS(wait_status)

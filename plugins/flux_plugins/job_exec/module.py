@@ -1,0 +1,175 @@
+"""The execution service: starts jobs for the job manager, and ends them (RFC 32)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from typing import Any
+
+from flux.errors import FluxError
+from flux.idset import IDset
+from flux.job.fluid import encode as encode_id
+from flux.message import ROLE_OWNER, Message
+from flux.module import DEFERRED, USER, Module, event, request
+from flux_plugins.job_exec.machine import Execution
+from flux_plugins.job_exec.protocol import Barrier, CriticalRanks, Expiration, Override, read_settings
+from flux_plugins.job_exec.run import Run
+from flux_plugins.job_exec.shells import Shells, shell_environment
+from flux_plugins.job_exec.testexec import TestExec, read_plan
+
+__all__ = ["JobExec"]
+
+
+class JobExec(Module):
+    """Runs the shells of jobs."""
+
+    name = "job-exec"
+    requires = ("job-manager", "kvs", "rexec")
+    after = ("job-manager", "kvs", "rexec", "resource")
+    ranks = "0"
+
+    def __init__(self) -> None:
+        self.settings = read_settings(self.conf.get("exec") or {})
+        self._environment = shell_environment(os.environ)
+        self._runs: dict[int, Run] = {}
+        self._sealing: set[Run] = set()
+        self._all_sealed = asyncio.Event()
+        self._counts = {"started": 0, "failed": 0}
+
+    async def start(self) -> None:
+        await self.flux.rpc("job-manager.exec-hello", {"service": self.module_name})
+
+    async def stop(self) -> None:
+        """Wait until the namespaces of jobs that have ended are kept."""
+        if self._sealing:
+            self._all_sealed.clear()
+            await self._all_sealed.wait()
+
+    def reconfigured(self, conf: dict[str, Any]) -> None:
+        self.settings = read_settings(conf.get("exec") or {})
+
+    # -- start
+
+    @request("start", streaming=True)
+    def start_job(self, msg: Message) -> Any:
+        job = msg.payload
+        run = Run(self, msg, Execution(_ranks(job["R"]), self.settings))
+        try:
+            self._admit(job)
+            run.launcher = self._launcher(run, job)
+        except FluxError as exc:
+            self._refuse(run, msg, str(exc))
+            return DEFERRED
+        self._runs[run.id] = run
+        self._counts["started"] += 1
+        run.expire_at(job["R"]["execution"].get("expiration") or 0.0)
+        run.start()
+        return DEFERRED
+
+    def _admit(self, job: dict[str, Any]) -> None:
+        if job.get("reattach"):
+            raise FluxError(errno.ENOTSUP, "the job's shells ended with the execution service that had started them")
+        if job["id"] in self._runs:
+            raise FluxError(errno.EEXIST, f"job {encode_id(job['id'])} is running already")
+        owner = int(self.attrs["security.owner"])
+        if job["userid"] != owner:
+            text = f"this instance runs jobs of its owner {owner} only, not of user {job['userid']}"
+            raise FluxError(errno.EPERM, text)
+
+    def _refuse(self, run: Run, msg: Message, note: str) -> None:
+        """The job cannot be started: say why, and let go of its resources."""
+        self._counts["failed"] += 1
+        for kind, data in (
+            ("exception", {"severity": 0, "type": "exec", "note": note}),
+            ("release", {"ranks": "all", "final": True}),
+        ):
+            self.respond(msg, {"id": run.id, "type": kind, "data": data})
+        if msg.payload.get("reattach"):
+            run.guest.log("done", {})
+            self._sealing.add(run)
+            run.guest.seal(lambda: self.sealed(run))
+
+    def _launcher(self, run: Run, job: dict[str, Any]) -> Shells | TestExec:
+        system = (job["jobspec"].get("attributes") or {}).get("system") or {}
+        plan = read_plan(system)
+        if plan is not None:
+            return TestExec(self.flux, plan, run, run.fail)
+        shell = (system.get("exec") or {}).get("job_shell") or self.settings.job_shell
+        env = {**self._environment, "FLUX_KVS_NAMESPACE": run.guest.namespace}
+        return Shells(self.flux, self.settings.service, [shell, str(run.id)], env, run)
+
+    def forget(self, run: Run) -> None:
+        """A job has no shells any more; its namespace is still to be kept."""
+        self._runs.pop(run.id, None)
+        self._sealing.add(run)
+
+    def sealed(self, run: Run) -> None:
+        """A job's namespace is kept."""
+        self._sealing.discard(run)
+        if not self._sealing:
+            self._all_sealed.set()
+
+    # -- while jobs run
+
+    @event("job-exception")
+    def job_exception(self, msg: Message) -> None:
+        payload = msg.payload
+        run = self._runs.get(payload["id"])
+        if run is not None:
+            run.perform(run.execution.on_exception(payload["severity"], payload.get("wait_status")))
+
+    def _run_of(self, jobid: int, msg: Message) -> Run:
+        """A running job of the sender's. FluxError ENOENT, EPERM."""
+        run = self._runs.get(jobid)
+        if run is None:
+            raise FluxError(errno.ENOENT, f"job {encode_id(jobid)} is not running")
+        if not msg.rolemask & ROLE_OWNER and msg.userid != run.userid:
+            raise FluxError(errno.EPERM, f"job {encode_id(jobid)} is not yours")
+        return run
+
+    @request("expiration", payload=Expiration)
+    def expiration(self, msg: Message, req: Expiration) -> None:
+        if req.expiration < 0:
+            raise FluxError(errno.EINVAL, f"expiration must be 0 or more, not {req.expiration:g}")
+        self._run_of(req.id, msg).expire_at(req.expiration)
+
+    @request("critical-ranks", allow=USER, payload=CriticalRanks)
+    def critical_ranks(self, msg: Message, req: CriticalRanks) -> None:
+        execution = self._run_of(req.id, msg).execution
+        try:
+            ranks = set(IDset(req.ranks))
+        except ValueError as exc:
+            raise FluxError(errno.EPROTO, f"ranks: {exc}") from None
+        if not ranks <= set(range(len(execution.ranks))):
+            raise FluxError(errno.EINVAL, f"ranks {req.ranks}: the job has {len(execution.ranks)} shells")
+        execution.critical = ranks
+
+    @request("shell-barrier", allow=USER, payload=Barrier)
+    def shell_barrier(self, msg: Message, req: Barrier) -> Any:
+        try:
+            self._run_of(req.id, msg).enter_barrier(req.rank, msg)
+        except FluxError as exc:
+            # a shell waits for this answer even when it marked its request noresponse
+            self.flux.send_message(msg.respond(str(exc), errnum=exc.errno))
+        return DEFERRED
+
+    @request("override", allow=USER, payload=Override)
+    def override(self, msg: Message, req: Override) -> None:
+        self._run_of(req.jobid, msg).override(req.event, req.status)
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            **self._counts,
+            "kill-timeout": self.settings.kill_timeout,
+            "job-shell": self.settings.job_shell,
+            "jobs": {encode_id(run.id): run.describe() for run in self._runs.values()},
+            "sealing": len(self._sealing),
+        }
+
+
+def _ranks(R: dict[str, Any]) -> list[int]:
+    entries = R["execution"]["R_lite"]
+    if len(entries) == 1 and entries[0]["rank"].isdecimal():
+        return [int(entries[0]["rank"])]
+    return sorted(IDset().union(*(entry["rank"] for entry in entries)))

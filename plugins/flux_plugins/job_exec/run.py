@@ -1,0 +1,211 @@
+"""Drives the execution of one job: feeds its state machine and does what that says."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flux.errors import FluxError
+from flux.job.fluid import encode as encode_id
+from flux.message import Message
+from flux_plugins.job_exec.barrier import Barrier
+from flux_plugins.job_exec.guest import Guest
+from flux_plugins.job_exec.machine import (
+    Action,
+    Drain,
+    Execution,
+    Kill,
+    Launch,
+    Log,
+    Respond,
+    Seal,
+    SetKillTimer,
+    ShellException,
+    SignalTasks,
+)
+from flux_plugins.job_exec.shells import Shells
+from flux_plugins.job_exec.testexec import TestExec
+
+if TYPE_CHECKING:
+    from flux_plugins.job_exec.module import JobExec
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One job.
+
+    Args:
+        msg: its start request. execution: its state.
+
+    Attributes:
+        launcher: its shells, or what stands for them.
+        expiration: when its resources expire, seconds since the epoch; 0 for never.
+    """
+
+    def __init__(self, module: JobExec, msg: Message, execution: Execution) -> None:
+        payload = msg.payload
+        self.id: int = payload["id"]
+        self.userid: int = payload["userid"]
+        self.execution = execution
+        self.guest = Guest(module.flux, self.id, self.userid, module.log.error)
+        self.launcher: Shells | TestExec
+        self.expiration = 0.0
+        self._module = module
+        self._msg = msg
+        self._barrier = Barrier(module.flux.send_message)
+        self._timers: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Make the guest namespace and launch the shells, at once."""
+        actions = self.execution.on_start()
+        for action in actions:
+            if isinstance(action, Log):
+                self.guest.log(action.name, action.context)
+        self.guest.create(self._prepared)
+        self.perform([action for action in actions if not isinstance(action, Log)])
+
+    def _prepared(self, error: str) -> None:
+        self.perform(self.execution.on_prepare_failed(error) if error else self.execution.on_prepared())
+
+    # -- actions
+
+    def perform(self, actions: list[Action]) -> None:
+        """Do what the state machine says."""
+        for action in actions:
+            _PERFORM[type(action)](self, action)
+        if actions and not self.execution.over:
+            self.guest.flush()
+
+    def _launch(self, action: Launch) -> None:
+        self.launcher.launch(action.ranks)
+
+    def _respond(self, action: Respond) -> None:
+        self._module.respond(self._msg, {"id": self.id, "type": action.type, "data": action.data})
+
+    def _log(self, action: Log) -> None:
+        self.guest.log(action.name, action.context)
+
+    def _kill(self, action: Kill) -> None:
+        self.launcher.kill(action.signum, action.ranks)
+
+    def _signal_tasks(self, action: SignalTasks) -> None:
+        self.launcher.signal_tasks(self.id, action.signum)
+
+    def _set_kill_timer(self, action: SetKillTimer) -> None:
+        self._set_timer("kill", action.seconds, self.execution.on_kill_timer)
+
+    def _shell_exception(self, action: ShellException) -> None:
+        service = f"{self.userid}-shell-{encode_id(self.id, 'f58plain')}.exception"
+        request = {
+            "type": "lost-shell",
+            "severity": action.severity,
+            "shell_rank": action.shell_rank,
+            "message": action.message,
+        }
+        self._module.flux.notify(service, request, nodeid=self.execution.ranks[0])
+
+    def _drain(self, action: Drain) -> None:
+        reason = f"{action.reason} for job {encode_id(self.id)}"
+        request = {"targets": str(action.ranks), "reason": reason, "mode": "update"}
+        self._module.flux.rpc("resource.drain", request, nodeid=0).then(self._drained, reason)
+
+    def _drained(self, rpc: Any, reason: str) -> None:
+        text = rpc.error_string()
+        self._module.log.error(f"draining ranks with {reason}{': ' + text if text else ''}")
+
+    def _seal(self, _action: Seal) -> None:
+        for name in list(self._timers):
+            self._cancel_timer(name)
+        self._module.forget(self)
+        self.guest.seal(lambda: self._module.sealed(self))
+
+    # -- timers
+
+    def _set_timer(self, name: str, delay: float, expired: Callable[[], list[Action]]) -> None:
+        self._cancel_timer(name)
+        self._timers[name] = self._module.flux.call_later(delay, lambda: self.perform(expired()))
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def expire_at(self, expiration: float) -> None:
+        """Set when the job's resources expire, in seconds since the epoch; 0 for never."""
+        self.expiration = expiration
+        self._cancel_timer("expiration")
+        if expiration > 0:
+            self._set_timer("expiration", max(0.0, expiration - time.time()), self.execution.on_expired)
+
+    # -- what the shells do
+
+    def shell_started(self, rank: int) -> None:
+        self.perform(self.execution.on_shell_started(rank))
+
+    def shell_output(self, rank: int, stream: str, data: str) -> None:
+        for line in data.splitlines():
+            context = {"component": self.launcher.component, "stream": stream, "rank": str(rank), "data": line}
+            self.guest.log("log", context)
+        self.guest.flush()
+
+    def shell_exited(self, rank: int, status: int) -> None:
+        self._shell_gone()
+        self.perform(self.execution.on_shell_exit(rank, status))
+
+    def shell_lost(self, rank: int, text: str) -> None:
+        self._shell_gone()
+        self.perform(self.execution.on_shell_lost(rank, text))
+
+    def _shell_gone(self) -> None:
+        if len(self._barrier):
+            self._cancel_timer("barrier")
+            self._barrier.fail()
+
+    def enter_barrier(self, rank: int, msg: Message) -> None:
+        """A shell waits for the others. FluxError EINVAL or EIO when it may not."""
+        execution = self.execution
+        active = execution.active
+        if self._barrier.enter(rank, msg, active, len(active) == len(execution.ranks)):
+            self._cancel_timer("barrier")
+        elif len(self._barrier) == 1 and execution.settings.barrier_timeout:
+            self._set_timer("barrier", execution.settings.barrier_timeout, self._barrier_timeout)
+
+    def _barrier_timeout(self) -> list[Action]:
+        return self.execution.on_barrier_timeout(self._barrier.missing(self.execution.active))
+
+    def fail(self, note: str) -> None:
+        """Raise a fatal exception."""
+        self.perform(self.execution.fail("exec", note))
+
+    def override(self, event: str, status: int) -> None:
+        """Tell a test job what to do next. FluxError EINVAL when it is none."""
+        if not isinstance(self.launcher, TestExec):
+            raise FluxError(errno.EINVAL, f"job {encode_id(self.id)} is no test job")
+        self.launcher.override(event, status)
+
+    def describe(self) -> dict[str, Any]:
+        """For `job-exec.stats-get`."""
+        execution = self.execution
+        return {
+            "ranks": str(execution.ranks),
+            "active": len(execution.active),
+            "started": execution.started,
+            "killing": execution.fatal,
+            "expiration": self.expiration,
+        }
+
+
+_PERFORM: dict[type, Any] = {
+    Launch: Run._launch,
+    Respond: Run._respond,
+    Log: Run._log,
+    Kill: Run._kill,
+    SignalTasks: Run._signal_tasks,
+    SetKillTimer: Run._set_kill_timer,
+    ShellException: Run._shell_exception,
+    Drain: Run._drain,
+    Seal: Run._seal,
+}

@@ -1,0 +1,71 @@
+"""J, the signed jobspec (RFC 15): HEADER.PAYLOAD.SIGNATURE, without a signature for mechanism "none".
+
+The header is a list of NUL-terminated words, key and value in turn, a value beginning with its type: i for an
+integer, s for a string. Header and payload are base64.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import NamedTuple
+
+__all__ = ["SignedJobspec", "decode"]
+
+_KEYS = frozenset({"version", "userid", "mechanism"})
+
+
+class SignedJobspec(NamedTuple):
+    """What J holds. payload: the jobspec as JSON text."""
+
+    userid: int
+    mechanism: str
+    payload: bytes
+
+
+def decode(J: str) -> SignedJobspec:
+    """Take J apart. ValueError says what is wrong with it."""
+    parts = J.split(".")
+    if len(parts) != 3:
+        raise ValueError(f"it has {len(parts)} parts, not 3")
+    header = _header(_base64(parts[0], "header"))
+    userid, mechanism = header["userid"], header["mechanism"]
+    if header["version"] != 1 or not isinstance(userid, int) or not isinstance(mechanism, str):
+        raise ValueError("its header is not version 1")
+    if mechanism != "none":
+        raise ValueError(f"unknown mechanism {mechanism}")
+    if parts[2] != "none":
+        raise ValueError("mechanism none takes no signature")
+    return SignedJobspec(userid, mechanism, _base64(parts[1], "payload"))
+
+
+def _base64(text: str, what: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"its {what} is not base64") from None
+
+
+def _header(data: bytes) -> dict[str, int | str]:
+    words = data.split(b"\0")
+    if words.pop() != b"" or len(words) % 2:
+        raise ValueError("its header is cut off")
+    header = {_text(key): _value(_text(value)) for key, value in zip(words[::2], words[1::2], strict=True)}
+    if len(header) != len(words) // 2 or header.keys() != _KEYS:
+        raise ValueError("its header is not version, userid and mechanism")
+    return header
+
+
+def _text(word: bytes) -> str:
+    try:
+        return word.decode()
+    except UnicodeDecodeError:
+        raise ValueError("its header is not text") from None
+
+
+def _value(text: str) -> int | str:
+    kind, value = text[:1], text[1:]
+    if kind == "s":
+        return value
+    if kind == "i" and value.removeprefix("-").isdecimal():
+        return int(value)
+    raise ValueError(f"its header has the value {text!r}")

@@ -1,0 +1,85 @@
+"""What is checked of a submission before it gets an id (flux_job_submit(3), RFC 25)."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import msgspec
+
+from flux.constants import (
+    FLUX_JOB_DEBUG,
+    FLUX_JOB_NOVALIDATE,
+    FLUX_JOB_URGENCY_DEFAULT,
+    FLUX_JOB_URGENCY_MAX,
+    FLUX_JOB_WAITABLE,
+)
+from flux.errors import FluxError, ProtocolError
+from flux.job.Jobspec import validate_jobspec
+from flux.message import ROLE_OWNER, Message
+from flux_plugins.job_ingest.codec import decode
+
+__all__ = ["SubmitRequest", "check_request", "redacted", "unwrap"]
+
+_FLAGS = FLUX_JOB_DEBUG | FLUX_JOB_WAITABLE | FLUX_JOB_NOVALIDATE
+_OWNERS_FLAGS = {FLUX_JOB_WAITABLE: "FLUX_JOB_WAITABLE", FLUX_JOB_NOVALIDATE: "novalidate"}
+_decode_json = msgspec.json.Decoder().decode
+
+
+class SubmitRequest(msgspec.Struct):
+    """Payload of `job-ingest.submit`. flags: FLUX_JOB_DEBUG, WAITABLE, NOVALIDATE."""
+
+    J: str
+    urgency: int
+    flags: int
+
+
+def check_request(msg: Message, req: SubmitRequest) -> None:
+    """Check flags and urgency. FluxError EPROTO, EINVAL or EPERM."""
+    if req.flags & ~_FLAGS:
+        raise ProtocolError("invalid job flags")
+    if not 0 <= req.urgency <= FLUX_JOB_URGENCY_MAX:
+        raise FluxError(errno.EINVAL, f"urgency range is [0:{FLUX_JOB_URGENCY_MAX}]")
+    if msg.rolemask & ROLE_OWNER:
+        return
+    if req.urgency > FLUX_JOB_URGENCY_DEFAULT:
+        text = f"only the instance owner can submit with urgency >{FLUX_JOB_URGENCY_DEFAULT}"
+        raise FluxError(errno.EPERM, text)
+    for flag, name in _OWNERS_FLAGS.items():
+        if req.flags & flag:
+            raise FluxError(errno.EPERM, f"only the instance owner can submit with {name}")
+
+
+def unwrap(msg: Message, req: SubmitRequest) -> dict[str, Any]:
+    """The jobspec of a submission, valid unless its flags say otherwise.
+
+    Raises:
+        FluxError: EINVAL for a bad J or jobspec, EPERM when it is not the sender's.
+    """
+    try:
+        signed = decode(req.J)
+    except ValueError as exc:
+        raise FluxError(errno.EINVAL, f"could not unwrap jobspec: Invalid argument: {exc}") from None
+    if not msg.rolemask & ROLE_OWNER:
+        raise FluxError(errno.EPERM, "only instance owner can use sign-type=none")
+    if signed.userid != msg.userid:
+        raise FluxError(errno.EPERM, f"signer={signed.userid} != requestor={msg.userid}")
+    try:
+        jobspec = _decode_json(signed.payload)
+        if not isinstance(jobspec, dict):
+            raise TypeError("jobspec: expected an object")
+        if not req.flags & FLUX_JOB_NOVALIDATE:
+            validate_jobspec(jobspec, require_version=1)
+    except (ValueError, TypeError) as exc:
+        raise FluxError(errno.EINVAL, str(exc)) from None
+    return jobspec
+
+
+def redacted(jobspec: dict[str, Any]) -> dict[str, Any]:
+    """The jobspec without its environment; the original is not changed."""
+    attributes = jobspec.get("attributes") or {}
+    system = attributes.get("system")
+    if not isinstance(system, dict) or "environment" not in system:
+        return jobspec
+    system = {key: value for key, value in system.items() if key != "environment"}
+    return {**jobspec, "attributes": {**attributes, "system": system}}

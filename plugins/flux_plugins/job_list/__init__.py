@@ -1,0 +1,1 @@
+"""What `flux jobs` shows: all jobs, by state, filtered (RFC 43)."""

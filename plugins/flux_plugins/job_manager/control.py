@@ -1,0 +1,152 @@
+"""What users do to jobs: exceptions, signals, urgency, memos, jobspec updates."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from flux.constants import FLUX_JOB_STATE_RUN, FLUX_JOB_URGENCY_DEFAULT, FLUX_JOB_URGENCY_MAX, FLUX_USERID_UNKNOWN
+from flux.errors import FluxError, ProtocolError
+from flux.message import ROLE_OWNER, Message
+from flux_plugins.job_manager.machine import SCHED, Job, updated_jobspec
+from flux_plugins.job_manager.payloads import Kill, KillAll, Memo, Raise, RaiseAll, Update, Urgency
+
+if TYPE_CHECKING:
+    from flux_plugins.job_manager.manager import Manager
+
+__all__ = ["Control", "check_access"]
+
+EVERYBODY = (-1, FLUX_USERID_UNKNOWN)
+
+
+def check_access(job: Job, msg: Message) -> None:
+    """FluxError EPERM when a job is not the sender's and the sender is not the instance owner."""
+    if not msg.rolemask & ROLE_OWNER and msg.userid != job.userid:
+        raise FluxError(errno.EPERM, "guests can only access their own jobs")
+
+
+class Control:
+    """Handlers of the requests that change a job."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    # -- exceptions and signals
+
+    def raise_one(self, msg: Message, req: Raise) -> None:
+        _check_exception(req.type, req.severity)
+        job = self._manager.require_active(req.id, errno.ENOENT)
+        check_access(job, msg)
+        self._manager.raise_exception(job, req.type, req.severity, req.note or "", msg.userid, req.wait_status)
+
+    def raise_all(self, msg: Message, req: RaiseAll) -> dict[str, int]:
+        _check_exception(req.type, req.severity)
+        return self._for_all(
+            self._of_user(msg, req.userid, req.states),
+            req.dry_run,
+            lambda job: self._manager.raise_exception(job, req.type, req.severity, req.note or "", msg.userid),
+        )
+
+    def kill(self, msg: Message, req: Kill) -> None:
+        job = self._manager.require_active(req.id, errno.EINVAL)
+        check_access(job, msg)
+        _check_signal(req.signum)
+        if job.state != FLUX_JOB_STATE_RUN:
+            raise FluxError(errno.EINVAL, "job is not running")
+        self._signal(job, req.signum)
+
+    def kill_all(self, msg: Message, req: KillAll) -> dict[str, int]:
+        _check_signal(req.signum)
+        jobs = self._of_user(msg, req.userid, FLUX_JOB_STATE_RUN)
+        return self._for_all(jobs, req.dry_run, lambda job: self._signal(job, req.signum))
+
+    def _signal(self, job: Job, signum: int) -> None:
+        self._manager.flux.event_send(f"shell-{job.id}.kill", {"signum": signum})
+
+    def _of_user(self, msg: Message, userid: int, states: int) -> Iterator[Job]:
+        if not msg.rolemask & ROLE_OWNER and userid != msg.userid:
+            raise FluxError(errno.EPERM, "guests can only access their own jobs")
+        for job in list(self._manager.jobs.values()):
+            if job.state & states and (userid in EVERYBODY or job.userid == userid):
+                yield job
+
+    def _for_all(self, jobs: Iterator[Job], dry_run: bool, function: Callable[[Job], None]) -> dict[str, int]:
+        selected = list(jobs)
+        if not dry_run:
+            for job in selected:
+                function(job)
+        return {"count": len(selected), "errors": 0}
+
+    # -- urgency, memo, update
+
+    def urgency(self, msg: Message, req: Urgency) -> dict[str, int]:
+        job = self._manager.require_active(req.id, errno.EINVAL, "unknown job")
+        check_access(job, msg)
+        if not 0 <= req.urgency <= FLUX_JOB_URGENCY_MAX:
+            raise FluxError(errno.EINVAL, f"urgency range is [0:{FLUX_JOB_URGENCY_MAX}]")
+        if req.urgency > max(job.urgency, FLUX_JOB_URGENCY_DEFAULT) and not msg.rolemask & ROLE_OWNER:
+            raise FluxError(errno.EPERM, "guests can only adjust urgency <= default")
+        if job.state > SCHED:
+            raise FluxError(errno.EINVAL, "urgency cannot be changed once resources are allocated")
+        old = job.urgency
+        if old != req.urgency:
+            in_sched = job.state == SCHED
+            self._manager.post(job, "urgency", {"urgency": req.urgency, "userid": msg.userid})
+            if not in_sched:
+                self._manager.reprioritize(job)
+        return {"old_urgency": old}
+
+    def memo(self, msg: Message, req: Memo) -> None:
+        job = self._manager.require_active(req.id, errno.ENOENT)
+        check_access(job, msg)
+        if req.volatile:
+            self._manager.volatile_memo(job, req.memo)
+        else:
+            self._manager.post(job, "memo", req.memo)
+
+    def update(self, msg: Message, req: Update) -> None:
+        job = self._manager.require_active(req.id, errno.ENOENT)
+        check_access(job, msg)
+        updates: dict[str, Any] = {}
+        for key, value in req.updates.items():
+            updates |= self._accepted(job, msg, key, value)
+        if not updates:
+            raise FluxError(errno.EINVAL, "one or more jobspec updates are invalid")
+        self._validate_updated(job, updates)
+        in_sched = job.state == SCHED
+        self._manager.post(job, "jobspec-update", updates)
+        self._manager.policies.call_for(job, "job_update", updates=updates)
+        if not in_sched:
+            self._manager.reprioritize(job)
+
+    def _accepted(self, job: Job, msg: Message, key: str, value: Any) -> dict[str, Any]:
+        if not key.startswith("attributes."):
+            raise FluxError(errno.EINVAL, f"update of {key} not supported")
+        results = self._manager.policies.call_for(
+            job, "job_update_request", key=key, value=value, userid=msg.userid, rolemask=msg.rolemask
+        )
+        if not results:
+            raise FluxError(errno.EINVAL, f"update of {key} not supported")
+        return {key: value} if results[0] is True else dict(results[0])
+
+    def _validate_updated(self, job: Job, updates: dict[str, Any]) -> None:
+        before = job.jobspec
+        job.jobspec = updated_jobspec(before, updates)
+        try:
+            self._manager.policies.call_for(job, "job_validate", conf=self._manager.conf)
+        finally:
+            job.jobspec = before
+
+
+def _check_exception(type: str, severity: int) -> None:
+    if not type or any(c.isspace() for c in type):
+        raise ProtocolError("invalid exception type")
+    if not 0 <= severity <= 7:
+        raise ProtocolError("invalid exception severity")
+
+
+def _check_signal(signum: int) -> None:
+    if signum not in signal.valid_signals():
+        raise FluxError(errno.EINVAL, "Invalid signal number")

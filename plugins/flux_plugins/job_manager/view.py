@@ -1,0 +1,133 @@
+"""A job as policies see it (`flux.hooks.jobtap.Job`)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flux.errors import FluxError
+from flux_plugins.job_manager.machine import STATE_EVENTS, Event, Job
+
+if TYPE_CHECKING:
+    from flux.job.Jobspec import Jobspec
+    from flux_plugins.job_manager.manager import Manager
+
+__all__ = ["JobView"]
+
+
+class JobView:
+    """See `flux.hooks.jobtap.Job`."""
+
+    __slots__ = ("_job", "_manager", "aux")
+
+    def __init__(self, job: Job, manager: Manager) -> None:
+        self._job = job
+        self._manager = manager
+        self.aux: dict[str, Any] = {}
+
+    @property
+    def id(self) -> int:
+        return self._job.id
+
+    @property
+    def userid(self) -> int:
+        return self._job.userid
+
+    @property
+    def flags(self) -> int:
+        return self._job.flags
+
+    @property
+    def urgency(self) -> int:
+        return self._job.urgency
+
+    @property
+    def priority(self) -> int:
+        return self._job.priority
+
+    @property
+    def state(self) -> int:
+        return self._job.state
+
+    @property
+    def t_submit(self) -> float:
+        return self._job.t_submit
+
+    @property
+    def jobspec(self) -> Jobspec:
+        from flux.job.Jobspec import JobspecV1
+
+        # it was checked at ingest: no need to do so again for each policy
+        spec = JobspecV1.__new__(JobspecV1)
+        spec.jobspec = self._job.jobspec
+        return spec
+
+    @property
+    def system(self) -> dict[str, Any]:
+        attributes = self._job.jobspec.get("attributes") or {}
+        return attributes.get("system") or {}
+
+    @property
+    def R(self) -> dict[str, Any] | None:
+        return self._job.R
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        return self._job.annotations
+
+    @property
+    def end_event(self) -> Event | None:
+        return self._job.end_event
+
+    @property
+    def started(self) -> bool:
+        """True once its shells have started."""
+        return self._job.started
+
+    @property
+    def status(self) -> int:
+        """Wait status of the finish event, -1 before."""
+        return self._job.status
+
+    @property
+    def dependencies(self) -> list[str]:
+        return [text for text, met in self._job.dependencies.items() if not met]
+
+    def dependency_add(self, description: str) -> bool:
+        if description in self._job.dependencies:
+            return False
+        self._manager.post(self._job, "dependency-add", {"description": description})
+        return True
+
+    def dependency_remove(self, description: str) -> None:
+        if self._job.dependencies.get(description, True):
+            raise FluxError(errno.ENOENT, f"{description} is not a dependency that the job waits for")
+        self._manager.post(self._job, "dependency-remove", {"description": description})
+
+    def raise_exception(self, type: str, severity: int, note: str = "") -> None:
+        if self._job.is_active:
+            self._manager.raise_exception(self._job, type, severity, note)
+
+    def post_event(self, name: str, context: Mapping[str, Any] | None = None) -> None:
+        if name in STATE_EVENTS:
+            raise FluxError(errno.EINVAL, f"{name} changes what the job is and cannot be posted by a policy")
+        self._manager.post(self._job, name, context)
+
+    def reprioritize(self, priority: int) -> None:
+        self._manager.set_priority(self._job, priority)
+
+    def annotate(self, annotations: Mapping[str, Any]) -> None:
+        self._manager.annotate(self._job, annotations)
+
+    def prolog_start(self, description: str) -> None:
+        self._manager.post(self._job, "prolog-start", {"description": description})
+
+    def prolog_finish(self, description: str, status: int) -> None:
+        self._manager.post(self._job, "prolog-finish", {"description": description, "status": status})
+
+    def epilog_start(self, description: str) -> None:
+        self._manager.post(self._job, "epilog-start", {"description": description})
+
+    def epilog_finish(self, description: str, status: int) -> None:
+        self._manager.post(self._job, "epilog-finish", {"description": description, "status": status})

@@ -1,0 +1,218 @@
+"""Applying transactions to a tree: old root and edits in, new root and new blobs out. No I/O (RFC 11)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flux.errors import FluxError
+from flux.kvs import treeobj
+from flux.kvs.treeobj import INLINE_MAX, TreeObj
+from flux_plugins.kvs.cache import Missing, TreeCache
+from flux_plugins.kvs.keys import MAX_DEPTH, MAX_LINKS, split_key
+from flux_plugins.kvs.transaction import Edit, Transaction
+
+__all__ = ["RootUpdate", "TreeEditor", "merge"]
+
+
+class _Node:
+    """A directory that is open for writing: entries of its own, sub-directories opened on the way down."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: dict[str, TreeObj | _Node]) -> None:
+        self.entries = entries
+
+
+class TreeEditor:
+    """The directories that one merged commit changes.
+
+    Each is copied once, when an edit first gets there, and hashed once, by `seal`.
+
+    Args:
+        rootref: blobref of the root directory.
+        cache: gives directories; gets the new ones.
+        hash_name: the instance's content hash.
+
+    Attributes:
+        blobs: what has to be stored, by blobref.
+        keys: the keys that were written to.
+    """
+
+    def __init__(self, rootref: str, cache: TreeCache, hash_name: str = "sha1") -> None:
+        self._cache = cache
+        self._hash_name = hash_name
+        self._hash = treeobj.hasher(hash_name)
+        self._undo: list[tuple[dict[str, TreeObj | _Node], str, TreeObj | _Node | None]] = []
+        self._root = _Node(dict(cache.dir(rootref)))
+        self.blobs: dict[str, bytes] = {}
+        self.keys: dict[str, None] = {}
+
+    def apply(self, edits: Sequence[Edit]) -> None:
+        """Apply one transaction, wholly or not at all.
+
+        Raises:
+            Missing: a directory has to be loaded first.
+            FluxError: EISDIR, EOPNOTSUPP append to a directory, a symlink; ELOOP; EINVAL a path through a link
+                to another namespace; ENOTRECOVERABLE a damaged tree.
+        """
+        self._undo = []
+        try:
+            for edit in edits:
+                self._apply(edit)
+        except (FluxError, Missing):
+            self._roll_back()
+            raise
+        for edit in edits:
+            self.keys[".".join(edit.path)] = None
+
+    def seal(self) -> str:
+        """Encode what has changed; gives the new root's blobref. The editor is used up."""
+        return self._seal(self._root)
+
+    def _seal(self, node: _Node) -> str:
+        entries: dict[str, TreeObj] = {}
+        for name, entry in node.entries.items():
+            entries[name] = treeobj.dirref(self._seal(entry)) if type(entry) is _Node else entry  # type: ignore[assignment]
+        blob = treeobj.encode({"data": entries, "type": "dir", "ver": 1})
+        ref = self._store(blob)
+        self._cache.put_dir(ref, entries, len(blob))
+        return ref
+
+    def _store(self, blob: bytes) -> str:
+        ref = f"{self._hash_name}-{self._hash(blob).hexdigest()}"
+        self.blobs[ref] = blob
+        return ref
+
+    # -- one edit
+
+    def _apply(self, edit: Edit) -> None:
+        place = self._descend(edit.path, create=edit.dirent is not None)
+        if place is None:
+            return
+        node, name = place
+        if edit.dirent is None:
+            if name in node.entries:
+                self._set(node, name, None)
+        elif edit.append and (present := node.entries.get(name)) is not None:
+            self._append(node, name, present, edit.dirent)
+        else:
+            self._set(node, name, self._stored_form(edit.dirent, 0))
+
+    def _set(self, node: _Node, name: str, entry: TreeObj | _Node | None) -> None:
+        entries = node.entries
+        self._undo.append((entries, name, entries.get(name)))
+        if entry is None:
+            del entries[name]
+        else:
+            entries[name] = entry
+
+    def _roll_back(self) -> None:
+        for entries, name, entry in reversed(self._undo):
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+
+    def _descend(self, path: list[str], create: bool) -> tuple[_Node, str] | None:
+        """The open directory that holds the last part of a path; None when there is none and none is made."""
+        node, i, links = self._root, 0, 0
+        while i < len(path) - 1:
+            child = self._child(node, path[i])
+            if isinstance(child, dict) and child["type"] == "symlink":
+                links += 1
+                path = _follow(child, path[i + 1 :], links)
+                node, i = self._root, 0
+                continue
+            if not isinstance(child, _Node):
+                if not create:
+                    return None
+                child = _Node({})
+                self._set(node, path[i], child)
+            node = child
+            i += 1
+        return node, path[-1]
+
+    def _child(self, node: _Node, name: str) -> TreeObj | _Node | None:
+        """An entry; a directory is opened for writing, which changes nothing yet and so needs no undoing."""
+        entry = node.entries.get(name)
+        if isinstance(entry, dict):
+            if entry["type"] == "dirref":
+                entry = node.entries[name] = _Node(dict(self._cache.dir(entry["data"][0])))
+            elif entry["type"] == "dir":
+                entry = node.entries[name] = _Node(dict(entry["data"]))
+        return entry
+
+    def _append(self, node: _Node, name: str, present: TreeObj | _Node, dirent: TreeObj) -> None:
+        kind = "dir" if isinstance(present, _Node) else present["type"]
+        if kind in ("dir", "dirref"):
+            raise FluxError(errno.EISDIR, f"cannot append to {name}: it is a directory")
+        if kind == "symlink":
+            raise FluxError(errno.EOPNOTSUPP, f"cannot append to {name}: it is a symlink")
+        assert isinstance(present, dict)
+        added = self._store_value(treeobj.data_of(dirent))
+        refs = present["data"] if kind == "valref" else [self._store_value(treeobj.data_of(present))]
+        self._set(node, name, treeobj.valref([*refs, added]))
+
+    def _stored_form(self, dirent: TreeObj, depth: int) -> TreeObj | _Node:
+        """What an entry looks like inside a stored directory: long values and directories by reference."""
+        if dirent["type"] == "val" and len(dirent["data"]) > INLINE_MAX:
+            return treeobj.valref([self._store_value(treeobj.data_of(dirent))])
+        if dirent["type"] == "dir":
+            if depth >= MAX_DEPTH:
+                raise FluxError(errno.EINVAL, f"a directory given whole has at most {MAX_DEPTH} levels")
+            return _Node({name: self._stored_form(entry, depth + 1) for name, entry in dirent["data"].items()})
+        return dirent
+
+    def _store_value(self, data: bytes) -> str:
+        ref = self._store(data)
+        self._cache.put_blob(ref, data)
+        return ref
+
+
+def _follow(link: TreeObj, rest: list[str], links: int) -> list[str]:
+    if links > MAX_LINKS:
+        raise FluxError(errno.ELOOP, "too many symlinks on the way")
+    if "namespace" in link["data"]:
+        raise FluxError(errno.EINVAL, "cannot write through a symlink to another namespace")
+    return [*split_key(link["data"]["target"]), *rest]
+
+
+class RootUpdate(NamedTuple):
+    """Outcome of a merged commit.
+
+    Attributes:
+        rootref: the new root; None when no transaction of it succeeded.
+        blobs: to be stored before the root is told to anyone, by blobref.
+        keys: the keys that were written to.
+        applied: transactions that are in.
+        failed: those that are not, each with its error.
+    """
+
+    rootref: str | None
+    blobs: dict[str, bytes]
+    keys: dict[str, None]
+    applied: list[Transaction]
+    failed: list[tuple[Transaction, FluxError]]
+
+
+def merge(rootref: str, transactions: Sequence[Transaction], cache: TreeCache, hash_name: str = "sha1") -> RootUpdate:
+    """Apply transactions in order, as one new root; one that fails leaves no trace.
+
+    Raises:
+        Missing: a directory has to be loaded first; nothing has been done.
+        FluxError: ENOTRECOVERABLE when the root itself is damaged.
+    """
+    editor = TreeEditor(rootref, cache, hash_name)
+    applied: list[Transaction] = []
+    failed: list[tuple[Transaction, FluxError]] = []
+    for transaction in transactions:
+        try:
+            editor.apply(transaction.edits)
+        except FluxError as exc:
+            failed.append((transaction, exc))
+        else:
+            applied.append(transaction)
+    newref = editor.seal() if applied else None
+    return RootUpdate(newref, editor.blobs, editor.keys, applied, failed)

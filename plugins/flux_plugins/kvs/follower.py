@@ -1,0 +1,143 @@
+"""Ranks above 0: hold roots that rank 0 announced, relay commits to it, answer them when their outcome is told."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Any
+
+from flux.errors import FluxError
+from flux_plugins.kvs.namespaces import Namespace, Unknown
+from flux_plugins.kvs.requests import ErrorEvent, SetrootEvent
+
+if TYPE_CHECKING:
+    from flux.message import Message
+    from flux.rpc import RPC
+    from flux_plugins.kvs.module import Kvs
+
+__all__ = ["Follower"]
+
+
+class Follower:
+    """What this rank knows of the namespaces that somebody here has used.
+
+    Args:
+        kvs: the module; gives handle, rank and answers.
+    """
+
+    def __init__(self, kvs: Kvs) -> None:
+        self.kvs = kvs
+        self.namespaces: dict[str, Namespace] = {}
+        self.pending: dict[str, Message] = {}
+        self._fetching: dict[str, asyncio.Future[None]] = {}
+        self._paused: dict[str, list[SetrootEvent]] = {}
+        self._count = 0
+
+    def open(self, name: str) -> Namespace:
+        """Raises Unknown when rank 0 has to be asked first: see `fetch`."""
+        namespace = self.namespaces.get(name)
+        if namespace is None:
+            raise Unknown(name)
+        return namespace
+
+    # -- learning of a namespace
+
+    async def fetch(self, name: str) -> None:
+        """Ask rank 0 for a namespace. FluxError ENOTSUP when there is none of that name."""
+        fetching = self._fetching.get(name)
+        if fetching is None:
+            fetching = self._fetching[name] = self.kvs.flux.loop.create_future()
+            fetching.add_done_callback(_retrieve)
+            self.kvs.flux.rpc("kvs.getroot", {"namespace": name, "flags": 0}, nodeid=0).then(
+                self._fetched, name, fetching
+            )
+        await asyncio.shield(fetching)
+
+    def _fetched(self, request: RPC, name: str, fetching: asyncio.Future[None]) -> None:
+        if self._fetching.get(name) is not fetching:
+            return  # an event has told meanwhile
+        del self._fetching[name]
+        try:
+            root = request.get()
+        except FluxError as exc:
+            fetching.set_exception(exc)
+            return
+        self.namespaces[name] = Namespace(name, root["owner"], root["rootref"], root["rootseq"], root["flags"])
+        fetching.set_result(None)
+
+    # -- committing
+
+    def relay(self, msg: Message, namespace: str, ops: list[Any], flags: int) -> None:
+        """Have rank 0 commit a transaction; the request is answered when an event tells the outcome."""
+        self._count += 1
+        name = f"transaction_req.{self.kvs.rank}.{self._count}"
+        self.pending[name] = msg
+        payload = {"ops": ops, "name": name, "namespace": namespace, "flags": flags}
+        self.kvs.flux.notify("kvs.relaycommit", payload, nodeid=0)
+
+    # -- events
+
+    def on_event(self, msg: Message) -> None:
+        """Take a kvs.namespace-NAME-WHAT event; those of namespaces nobody here cares for are not even decoded."""
+        name, _, what = msg.topic.removeprefix("kvs.namespace-").rpartition("-")
+        if name not in self.namespaces and name not in self._fetching and not self.pending:
+            return
+        if what == "setroot":
+            self._on_setroot(name, msg.decode(SetrootEvent))
+        elif what == "error":
+            error = msg.decode(ErrorEvent)
+            self._on_error(error.names, error.errnum)
+        elif what == "removed":
+            self._on_removed(name)
+
+    # -- standing still, for tests
+
+    def pause(self, name: str) -> None:
+        """Leave new roots of a namespace aside until `unpause`, as if their events were late."""
+        self._paused.setdefault(name, [])
+
+    def unpause(self, name: str) -> None:
+        """Go through the roots that were left aside."""
+        for event in self._paused.pop(name, ()):
+            self._on_setroot(name, event)
+
+    def _on_setroot(self, name: str, event: SetrootEvent) -> None:
+        if name in self._paused:
+            self._paused[name].append(event)
+            return
+        namespace = self.namespaces.get(name)
+        if namespace is None and (fetching := self._fetching.pop(name, None)) is not None:
+            namespace = self.namespaces[name] = Namespace(name, event.owner, event.rootref, event.rootseq)
+            fetching.set_result(None)
+        if namespace is not None and event.rootseq > namespace.rootseq:
+            for msg in namespace.advance(event.rootref, event.rootseq):
+                self.kvs.respond(msg, namespace.root())
+        for transaction in event.names:
+            if (request := self.pending.pop(transaction, None)) is not None:
+                self.kvs.respond(request, {"rootref": event.rootref, "rootseq": event.rootseq})
+
+    def _on_error(self, names: list[str], errnum: int) -> None:
+        for name in names:
+            if (msg := self.pending.pop(name, None)) is not None:
+                self.kvs.flux.respond_error(msg, errnum)
+
+    def _on_removed(self, name: str) -> None:
+        self._paused.pop(name, None)
+        gone = FluxError(errno.ENOTSUP, f"namespace {name} was removed")
+        if (fetching := self._fetching.pop(name, None)) is not None:
+            fetching.set_exception(gone)
+        if (namespace := self.namespaces.pop(name, None)) is not None:
+            for msg in namespace.waiting():
+                self.kvs.respond_error(msg, gone)
+
+    def stop(self) -> None:
+        """Answer what waits."""
+        waiting = [msg for namespace in self.namespaces.values() for msg in namespace.waiting()]
+        for msg in [*waiting, *self.pending.values()]:
+            self.kvs.flux.respond_error(msg, errno.ENOSYS, "the kvs module is being unloaded")
+
+
+def _retrieve(fetching: asyncio.Future[None]) -> None:
+    """Mark the error as seen: whoever waited may have gone away."""
+    if not fetching.cancelled():
+        fetching.exception()

@@ -1,0 +1,284 @@
+"""Rank 0: commits transactions, owns the namespaces, tells every rank about new roots.
+
+Transactions that arrive in one loop turn are merged into one root per namespace, and everything they have to store
+goes to the content service in one request, which is sent before anyone is told of the root: whoever loads a blob of it
+asks after it was stored. What the service refuses stays here and is sent again with the next commit.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from flux.constants import KVS_PRIMARY_NAMESPACE
+from flux.content import digest_of
+from flux.errors import FluxError
+from flux.kvs.treeobj import EMPTY_DIR, blobref
+from flux_plugins.kvs.cache import Missing
+from flux_plugins.kvs.commit import RootUpdate, merge
+from flux_plugins.kvs.namespaces import Namespace
+from flux_plugins.kvs.periodic import Periodic
+from flux_plugins.kvs.requests import Checkpoint
+from flux_plugins.kvs.stats import Counter
+from flux_plugins.kvs.transaction import Transaction
+
+if TYPE_CHECKING:
+    from flux.message import Message
+    from flux.rpc import RPC
+    from flux_plugins.kvs.module import Kvs
+
+__all__ = ["Leader"]
+
+
+class Leader:
+    """The namespaces of the instance.
+
+    Args:
+        kvs: the module; gives handle, cache and answers.
+
+    Attributes:
+        unstored: blobs that the content service has refused, by blobref.
+        read_only: the content service has said that its backing store is full.
+    """
+
+    def __init__(self, kvs: Kvs) -> None:
+        self.kvs = kvs
+        self.namespaces: dict[str, Namespace] = {}
+        self.merged = Counter()
+        self.unstored: dict[str, bytes] = {}
+        self.read_only = False
+        self._ready: list[Namespace] = []
+        self._count = 0
+
+    # -- life cycle
+
+    async def start(self) -> None:
+        """Begin with the newest checkpoint whose root is there, else with an empty directory."""
+        empty = blobref(EMPTY_DIR, self.kvs.hash_name)
+        await self.kvs.flux.rpc("content.store-batch", {"blobs": [(digest_of(empty), EMPTY_DIR)]})
+        self.kvs.cache.put_dir(empty, {}, len(EMPTY_DIR))
+        rootref, rootseq = await self._restore() or (empty, 0)
+        owner = int(self.kvs.attrs["security.owner"])
+        self.namespaces[KVS_PRIMARY_NAMESPACE] = Namespace(KVS_PRIMARY_NAMESPACE, owner, rootref, rootseq)
+        self._periodic = Periodic(self)
+
+    async def _restore(self) -> tuple[str, int] | None:
+        try:
+            answer = await self.kvs.flux.rpc("content.checkpoint-get", nodeid=0)
+        except FluxError as exc:
+            if exc.errno in (errno.ENOSYS, errno.ENOENT):
+                return None
+            raise
+        for checkpoint in msgspec.convert(answer["value"], list[Checkpoint]):
+            try:
+                await self.kvs.load([checkpoint.rootref])
+                self.kvs.cache.dir(checkpoint.rootref)
+            except FluxError as exc:
+                self.kvs.log.error("a checkpoint cannot be used", rootref=checkpoint.rootref, error=str(exc))
+                continue
+            return checkpoint.rootref, checkpoint.sequence
+        return None
+
+    async def stop(self) -> None:
+        """Answer what waits, then put the primary root on record."""
+        self._periodic.stop()
+        for namespace in self.namespaces.values():
+            self._abandon(namespace, errno.ENOSYS, "the kvs module is being unloaded")
+        try:
+            await self.checkpoint()
+        except FluxError as exc:
+            if exc.errno != errno.ENOSYS:
+                self.kvs.log.error("the last KVS root could not be put on record", error=str(exc))
+
+    async def checkpoint(self) -> None:
+        """Flush content and put the primary root on record. FluxError ENOSYS without a backing store."""
+        primary = self.namespaces[KVS_PRIMARY_NAMESPACE]
+        value = {
+            "version": 1,
+            "rootref": primary.rootref,
+            "sequence": primary.rootseq,
+            "timestamp": time.time(),
+        }
+        await self.kvs.flux.rpc("content.checkpoint-put", {"value": value}, nodeid=0)
+
+    # -- namespaces
+
+    def open(self, name: str) -> Namespace:
+        """FluxError ENOTSUP when there is no such namespace."""
+        namespace = self.namespaces.get(name)
+        if namespace is None:
+            raise FluxError(errno.ENOTSUP, f"there is no namespace {name!r}")
+        return namespace
+
+    def create(self, name: str, rootref: str, owner: int, flags: int) -> None:
+        """FluxError EEXIST, or EINVAL for a name or root that is none."""
+        if not name:
+            raise FluxError(errno.EINVAL, "a namespace needs a name")
+        if name in self.namespaces:
+            raise FluxError(errno.EEXIST, f"there is a namespace {name!r} already")
+        digest_of(rootref)
+        if not rootref.startswith(f"{self.kvs.hash_name}-"):
+            raise FluxError(errno.EINVAL, f"{rootref} is no {self.kvs.hash_name} blobref, which this instance uses")
+        self.namespaces[name] = Namespace(name, owner, rootref, flags=flags)
+        self._publish(name, "created", {"namespace": name, "rootseq": 0, "rootref": rootref, "owner": owner})
+
+    def remove(self, name: str) -> None:
+        """FluxError ENOTSUP for the primary namespace; one that is unknown is removed already."""
+        if name == KVS_PRIMARY_NAMESPACE:
+            raise FluxError(errno.ENOTSUP, "the primary namespace cannot be removed")
+        namespace = self.namespaces.pop(name, None)
+        if namespace is not None:
+            self._abandon(namespace, errno.ENOTSUP, f"namespace {name} was removed")
+            self._publish(name, "removed", {"namespace": name})
+
+    def _abandon(self, namespace: Namespace, errnum: int, text: str) -> None:
+        for msg in namespace.waiting():
+            self.kvs.flux.respond_error(msg, errnum, text)
+        relayed = [transaction.name for transaction in namespace.queue if transaction.msg is None]
+        if relayed:
+            self._publish_error(namespace.name, relayed, errnum)
+        namespace.queue = []
+
+    # -- commit
+
+    def next_name(self) -> str:
+        self._count += 1
+        return f"transaction_req.0.{self._count}"
+
+    def submit(self, namespace: Namespace, transaction: Transaction) -> None:
+        """Commit a transaction at the end of this loop turn, with others of it. FluxError ENOSPC: no room for it."""
+        if self.read_only:
+            raise FluxError(errno.ENOSPC, "the content backing store has no space left: the instance is read-only")
+        namespace.queue.append(transaction)
+        if not namespace.busy:
+            self._schedule(namespace)
+
+    def refuse(self, name: str, namespace: str, error: FluxError) -> None:
+        """Tell another rank that its transaction failed."""
+        self._publish_error(namespace, [name], error.errno)
+
+    def _schedule(self, namespace: Namespace) -> None:
+        namespace.busy = True
+        if not self._ready:
+            self.kvs.flux.loop.call_soon(self._commit_ready)
+        self._ready.append(namespace)
+
+    def _commit_ready(self) -> None:
+        ready, self._ready = self._ready, []
+        updates: list[tuple[Namespace, RootUpdate]] = []
+        blobs: dict[str, bytes] = {}
+        for namespace in ready:
+            update = self._merge(namespace)
+            if update is not None:
+                updates.append((namespace, update))
+                blobs.update(update.blobs)
+        if blobs:
+            self._store(blobs)
+        for namespace, update in updates:
+            if update.rootref is not None:
+                self._finish(namespace, update, update.rootref)
+            self._fail(namespace, update.failed)
+            self._go_on(namespace)
+
+    def _store(self, blobs: dict[str, bytes]) -> None:
+        """Send blobs to the content service, with those that it has refused before."""
+        if self.unstored:
+            blobs = {**self.unstored, **blobs}
+            self.unstored = {}
+        pairs = [(digest_of(ref), blob) for ref, blob in blobs.items()]
+        self.kvs.flux.rpc("content.store-batch", {"blobs": pairs}).then(self._stored, blobs)
+
+    def _stored(self, answer: RPC, blobs: dict[str, bytes]) -> None:
+        try:
+            answer.get()
+        except FluxError as exc:
+            self.unstored.update(blobs)
+            self.kvs.log.error("blobs cannot be stored, they stay in memory", count=len(blobs), error=str(exc))
+
+    def _merge(self, namespace: Namespace) -> RootUpdate | None:
+        """Apply the next group of transactions; None when there is none or directories have to be loaded first."""
+        if not namespace.queue:
+            namespace.busy = False
+            return None
+        group = _next_group(namespace.queue)
+        try:
+            update = merge(namespace.rootref, group, self.kvs.cache, self.kvs.hash_name)
+        except Missing as missing:
+            self.kvs.spawn(self._load(namespace, missing.refs), f"load for {namespace.name}")
+            return None
+        except FluxError as exc:
+            update = RootUpdate(None, {}, {}, [], [(transaction, exc) for transaction in group])
+        del namespace.queue[: len(group)]
+        return update
+
+    async def _load(self, namespace: Namespace, refs: list[str]) -> None:
+        try:
+            await self.kvs.load(refs)
+        except FluxError as exc:
+            group, namespace.queue = namespace.queue, []
+            self._fail(namespace, [(transaction, exc) for transaction in group])
+        self._go_on(namespace)
+
+    def _finish(self, namespace: Namespace, update: RootUpdate, rootref: str) -> None:
+        """Tell everyone of the new root."""
+        waiting = namespace.advance(rootref, namespace.rootseq + 1)
+        self.merged.add(len(update.applied))
+        payload = {
+            "namespace": namespace.name,
+            "rootseq": namespace.rootseq,
+            "rootref": rootref,
+            "names": [transaction.name for transaction in update.applied],
+            "keys": update.keys,
+            "owner": namespace.owner,
+        }
+        self._publish(namespace.name, "setroot", payload)
+        root = namespace.root()
+        for msg in waiting:
+            self.kvs.respond(msg, root)
+        for transaction in update.applied:
+            if transaction.msg is None:
+                continue
+            if transaction.sync:
+                self.kvs.spawn(self._answer_synced(transaction.msg, root), "sync")
+            else:
+                self.kvs.respond(transaction.msg, root)
+
+    async def _answer_synced(self, msg: Message, root: dict[str, Any]) -> None:
+        try:
+            await self.checkpoint()
+        except FluxError as exc:
+            self.kvs.respond_error(msg, exc)
+        else:
+            self.kvs.respond(msg, root)
+
+    def _go_on(self, namespace: Namespace) -> None:
+        if namespace.queue and self.namespaces.get(namespace.name) is namespace:
+            self._schedule(namespace)
+        else:
+            namespace.busy = False
+
+    def _fail(self, namespace: Namespace, failed: list[tuple[Transaction, FluxError]]) -> None:
+        for transaction, error in failed:
+            if transaction.msg is None:
+                self._publish_error(namespace.name, [transaction.name], error.errno)
+            else:
+                self.kvs.respond_error(transaction.msg, error)
+
+    # -- events
+
+    def _publish_error(self, namespace: str, names: list[str], errnum: int) -> None:
+        self._publish(namespace, "error", {"namespace": namespace, "names": names, "errnum": errnum})
+
+    def _publish(self, namespace: str, what: str, payload: dict[str, Any]) -> None:
+        self.kvs.flux.event_send(f"kvs.namespace-{namespace}-{what}", payload, private=True)
+
+
+def _next_group(queue: list[Transaction]) -> list[Transaction]:
+    """Transactions to merge: all up to one that must not be; that one by itself."""
+    for i, transaction in enumerate(queue):
+        if not transaction.mergeable:
+            return queue[: max(i, 1)]
+    return list(queue)

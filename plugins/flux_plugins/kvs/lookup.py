@@ -1,0 +1,126 @@
+"""Looking a key up in a tree: a walk through directories and links, without I/O (flux_kvs_lookup(3))."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flux.constants import FLUX_KVS_READDIR, FLUX_KVS_READLINK, FLUX_KVS_TREEOBJ
+from flux.errors import FluxError
+from flux.kvs import treeobj
+from flux.kvs.treeobj import TreeObj
+from flux_plugins.kvs.cache import ENOTRECOVERABLE, TreeCache
+from flux_plugins.kvs.keys import MAX_LINKS, split_key
+
+__all__ = ["ValueBlobs", "find", "interpret", "lookup", "value_blobs"]
+
+RootOf = Callable[[str], str]
+"""Gives the root blobref of a namespace that a symlink leads to; raises when the caller may not go there."""
+
+
+def lookup(cache: TreeCache, rootref: str, key: str, flags: int, root_of: RootOf) -> TreeObj:
+    """The object under a key, as the lookup flags ask for it.
+
+    Raises:
+        Missing: blobs have to be loaded first.
+        FluxError: ENOENT no such key; EISDIR, ENOTDIR, EINVAL it is something else than the flags say;
+            ELOOP more than 10 symlinks; ENOTRECOVERABLE a damaged tree.
+    """
+    follow = not flags & (FLUX_KVS_TREEOBJ | FLUX_KVS_READLINK)
+    return interpret(cache, find(cache, rootref, key, root_of, follow), flags)
+
+
+def find(cache: TreeCache, rootref: str, key: str, root_of: RootOf, follow: bool = True) -> TreeObj:
+    """The entry under a key as it is stored.
+
+    Args:
+        follow: whether to go on when the last part is a symlink.
+    """
+    path = split_key(key)
+    entry = treeobj.dirref(rootref)
+    i = links = 0
+    while i < len(path):
+        found = _entries_on_the_way(cache, entry).get(path[i])
+        if found is None:
+            raise FluxError(errno.ENOENT)
+        entry = found
+        i += 1
+        if entry["type"] == "symlink" and (follow or i < len(path)):
+            links += 1
+            if links > MAX_LINKS:
+                raise FluxError(errno.ELOOP)
+            target = entry["data"]
+            if "namespace" in target:
+                rootref = root_of(target["namespace"])
+            path, i = [*split_key(target["target"]), *path[i:]], 0
+            entry = treeobj.dirref(rootref)
+    return entry
+
+
+def _entries_on_the_way(cache: TreeCache, entry: TreeObj) -> dict[str, TreeObj]:
+    if entry["type"] in ("dirref", "dir"):
+        return _entries(cache, entry)
+    raise FluxError(errno.ENOENT)
+
+
+def _entries(cache: TreeCache, entry: TreeObj) -> dict[str, TreeObj]:
+    if entry["type"] == "dir":
+        entries: dict[str, TreeObj] = entry["data"]
+        return entries
+    refs = entry["data"]
+    if len(refs) != 1:
+        raise FluxError(ENOTRECOVERABLE, f"a dirref holds one blobref, not {len(refs)}")
+    return cache.dir(refs[0])
+
+
+def interpret(cache: TreeCache, entry: TreeObj, flags: int) -> TreeObj:
+    """An entry as the lookup flags ask for it. Errors: see `lookup`."""
+    kind = entry["type"]
+    if flags & FLUX_KVS_TREEOBJ:
+        return entry
+    if flags & FLUX_KVS_READLINK:
+        if kind != "symlink":
+            raise FluxError(errno.EINVAL)
+        return entry
+    if kind in ("dirref", "dir"):
+        if not flags & FLUX_KVS_READDIR:
+            raise FluxError(errno.EISDIR)
+        return {"data": _entries(cache, entry), "type": "dir", "ver": 1}
+    if flags & FLUX_KVS_READDIR:
+        raise FluxError(errno.ENOTDIR)
+    return entry if kind == "val" else treeobj.val(b"".join(cache.blobs(entry["data"])))
+
+
+class ValueBlobs(NamedTuple):
+    """A value by its blobs, for those who follow appends to it.
+
+    Attributes:
+        total: number of blobs.
+        blobs: those from the offset asked for.
+        before: blobref of the one before them; "" when there is none.
+        last: blobref of the last one; "" when there is none.
+    """
+
+    total: int
+    blobs: list[bytes]
+    before: str
+    last: str
+
+
+def value_blobs(cache: TreeCache, entry: TreeObj, offset: int, hash_name: str = "sha1") -> ValueBlobs:
+    """The blobs of a value from offset on. A value that is stored inline counts as one blob.
+
+    Raises:
+        Missing: blobs have to be loaded first.
+        FluxError: EISDIR when the entry is a directory.
+    """
+    if entry["type"] == "val":
+        blob = treeobj.data_of(entry)
+        ref = treeobj.blobref(blob, hash_name)
+        return ValueBlobs(1, [] if offset else [blob], ref if offset == 1 else "", ref)
+    if entry["type"] != "valref":
+        raise FluxError(errno.EISDIR)
+    refs = entry["data"]
+    before = refs[offset - 1] if 0 < offset <= len(refs) else ""
+    return ValueBlobs(len(refs), cache.blobs(refs[offset:]), before, refs[-1] if refs else "")

@@ -1,0 +1,113 @@
+"""Payloads of the kvs service and of the events it publishes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from flux_plugins.kvs.transaction import Op
+
+__all__ = [
+    "Checkpoint",
+    "CommitRequest",
+    "ErrorEvent",
+    "FetchRequest",
+    "LookupRequest",
+    "NamespaceCreate",
+    "NamespaceName",
+    "RelayRequest",
+    "SetrootEvent",
+    "WaitVersion",
+]
+
+
+class LookupRequest(msgspec.Struct):
+    """kvs.lookup, kvs.lookup-plus: in a namespace, or in the snapshot rootdir (a dirref)."""
+
+    key: str
+    flags: int = 0
+    namespace: str | None = None
+    rootdir: dict[str, Any] | None = None
+    rootseq: int = 0
+
+
+class FetchRequest(msgspec.Struct):
+    """kvs.fetch, private to kvs-watch: a lookup as of a root, on behalf of the client that watches.
+
+    Attributes:
+        offset: None for a lookup by flags; else the value's blobs from that number on.
+        userid, rolemask: of the client.
+    """
+
+    rootref: str
+    key: str
+    flags: int
+    offset: int | None
+    userid: int
+    rolemask: int
+
+
+class CommitRequest(msgspec.Struct):
+    """kvs.commit."""
+
+    ops: list[Op]
+    namespace: str
+    flags: int = 0
+
+
+class RelayRequest(msgspec.Struct):
+    """kvs.relaycommit: a transaction of another rank, whose outcome is told by events that bear its name."""
+
+    ops: list[Op]
+    name: str
+    namespace: str
+    flags: int = 0
+
+
+class NamespaceName(msgspec.Struct):
+    """kvs.getroot, kvs.namespace-remove."""
+
+    namespace: str
+
+
+class NamespaceCreate(msgspec.Struct):
+    """kvs.namespace-create; owner -1 is the caller."""
+
+    namespace: str
+    rootref: str
+    owner: int
+    flags: int = 0
+
+
+class WaitVersion(msgspec.Struct):
+    """kvs.wait-version."""
+
+    namespace: str
+    rootseq: int
+
+
+class SetrootEvent(msgspec.Struct):
+    """kvs.namespace-NS-setroot, as followers read it."""
+
+    namespace: str
+    rootseq: int
+    rootref: str
+    names: list[str]
+    owner: int
+
+
+class ErrorEvent(msgspec.Struct):
+    """kvs.namespace-NS-error."""
+
+    names: list[str]
+    errnum: int
+
+
+class Checkpoint(msgspec.Struct):
+    """One element of content.checkpoint-get, newest first."""
+
+    rootref: str
+    version: int = 1
+    sequence: int = 0
+    timestamp: float = 0.0

@@ -1,0 +1,1 @@
+"""The local connector: clients on a UNIX socket."""

@@ -1,0 +1,154 @@
+"""`local://` connections: a UNIX stream socket, peer credentials, RFC 3 framing and hand-shake (RFC 12 roles).
+
+The socket has mode 0600 unless guests are configured (`[access] allow-guest-user`), then 0777.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from flux.core.stream import SocketLink
+from flux.errors import FluxError
+from flux.message import ROLE_LOCAL, ROLE_OWNER, ROLE_USER
+from flux.module import Transport
+
+__all__ = ["LocalConnector"]
+
+_SUN_PATH_MAX = 107
+_BACKLOG = 128
+
+
+class AccessPolicy(msgspec.Struct, rename="kebab", forbid_unknown_fields=True):
+    """The `[access]` table of the configuration."""
+
+    allow_guest_user: bool = False
+    allow_root_owner: bool = False
+    private_mode: bool = False
+    roles: dict[str, Any] = {}
+
+
+class LocalConnector(Transport):
+    """Accepts clients of this broker."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self._links: dict[str, SocketLink] = {}
+        self._accepted = 0
+        self._listener: socket.socket | None = None
+        self._path = ""
+        try:
+            self.policy = msgspec.convert(self.conf.get("access", {}), AccessPolicy)
+        except msgspec.ValidationError as exc:
+            raise FluxError(errno.EINVAL, f"configuration table [access]: {exc}") from None
+
+    def start(self) -> None:
+        uri = self.broker.attrs.get("local-uri") or f"local://{self.broker.attrs['rundir']}/local-{self.rank}"
+        scheme, _, path = uri.partition("://")
+        if scheme != "local" or not path:
+            raise FluxError(errno.EINVAL, f"attribute local-uri must look like local:///path, not {uri!r}")
+        if len(os.fsencode(path)) > _SUN_PATH_MAX:
+            raise FluxError(errno.EINVAL, f"socket path is longer than {_SUN_PATH_MAX} bytes: {path}")
+        self._listen(path)
+        _link_command(os.path.join(os.path.dirname(path), "bin"))
+        self.broker.attrs.set("local-uri", uri, immutable=True)
+
+    def _listen(self, path: str) -> None:
+        _remove_stale(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        umask = os.umask(0o000 if self.policy.allow_guest_user else 0o177)
+        try:
+            listener.bind(path)
+        except OSError as exc:
+            listener.close()
+            raise FluxError(exc.errno or errno.EIO, f"cannot listen on {path}: {exc.strerror}") from None
+        finally:
+            os.umask(umask)
+        listener.listen(_BACKLOG)
+        self._listener, self._path = listener, path
+        self.flux.loop.add_reader(listener, self._acceptable)
+
+    def _acceptable(self) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                self.log.error(f"accept: {exc.strerror}")
+                return
+            self._accept(sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        uid = peer_uid(sock)
+        userid, rolemask = self._credential(uid)
+        if not rolemask:
+            sock.send(bytes((errno.EPERM,)))
+            sock.close()
+            self.log.warning(f"user {uid} was refused: this instance belongs to user {os.getuid()}")
+            return
+        sock.send(b"\0")
+        owner = bool(rolemask & ROLE_OWNER)
+        link = SocketLink(str(uuid4()), userid, rolemask, owner, sock, self.broker.switch.receive, self._lost)
+        self._links[link.uuid] = link
+        self._accepted += 1
+        self.broker.switch.attach(link)
+
+    def _credential(self, uid: int) -> tuple[int, int]:
+        if uid == os.getuid() or (uid == 0 and self.policy.allow_root_owner):
+            return os.getuid(), ROLE_OWNER | ROLE_LOCAL
+        return (uid, ROLE_USER | ROLE_LOCAL) if self.policy.allow_guest_user else (uid, 0)
+
+    def _lost(self, link: SocketLink, error: FluxError) -> None:
+        del self._links[link.uuid]
+        if error.errno != errno.ECONNRESET:
+            self.log.error(f"client {link.uuid[:8]} (user {link.userid}) was disconnected: {error}")
+        # What a client's own service has not answered ends as if it had come a moment later: nobody serves it.
+        self.broker.switch.detach(link, errno.ENOSYS, "the client that served this has gone")
+
+    def stop(self) -> None:
+        if self._listener is not None:
+            self.flux.loop.remove_reader(self._listener)
+            self._listener.close()
+            os.unlink(self._path)
+        for link in list(self._links.values()):
+            self.broker.switch.detach(link)
+            link.close()
+        self._links.clear()
+
+    def stats(self) -> dict[str, Any]:
+        return {"clients": len(self._links), "accepted": self._accepted}
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """User id of the other end of a UNIX socket (SO_PEERCRED)."""
+    _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
+
+
+def _link_command(folder: str) -> None:
+    """Put our `flux` where ssh:// connections of other hosts look for it (`flux relay`)."""
+    program = os.path.join(os.path.dirname(sys.executable), "flux")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.symlink(program, os.path.join(folder, "flux"))
+    except FileExistsError:
+        return  # of another broker with the same rundir
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,1 @@
+"""The log service: ring buffer, forwarding, stderr."""

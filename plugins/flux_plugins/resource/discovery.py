@@ -1,0 +1,110 @@
+"""Where the inventory comes from: this process's CPUs, or the configuration (flux-config-resource(5))."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flux.errors import FluxError
+from flux.hostlist import Hostlist
+from flux.idset import IDset
+from flux.resource import ResourceSet
+from flux.resource.Rlist import Rlist
+
+__all__ = ["configured", "join", "local_inventory", "missing", "read_R", "with_nodelist"]
+
+
+def local_inventory(rank: int, hostname: str) -> Rlist:
+    """What this broker may use: the cores of its affinity mask, under the numbers the system gives them."""
+    rlist = Rlist()
+    rlist.add_rank(rank, hostname, IDset(os.sched_getaffinity(0)))
+    return rlist
+
+
+def join(parts: Iterable[Rlist]) -> Rlist:
+    """Reports of ranks as one; of two about the same rank the later counts."""
+    reports: dict[int, tuple[str, Rlist]] = {}
+    for part in parts:
+        reports.update({rank: (host, part) for rank, host in zip(part.ranks(), part.nodelist(), strict=True)})
+    joined = Rlist()
+    for rank, (host, part) in reports.items():
+        children = part.children(rank)
+        joined.add_rank(rank, host, children.pop("core", IDset()))
+        for name, ids in children.items():
+            joined.add_child(rank, name, ids)
+    return joined
+
+
+def configured(conf: Mapping[str, Any], hosts: list[str]) -> ResourceSet | None:
+    """The inventory of the `[resource]` table: the R in the file `path`, or the entries of `config`; else None.
+
+    Args:
+        hosts: host name of each rank; entries of `config` are given to the ranks of their hosts.
+
+    FluxError EINVAL names what is wrong in the table.
+    """
+    table = conf.get("resource") or {}
+    if "path" in table and "config" in table:
+        raise FluxError(errno.EINVAL, "[resource] has both path and config: it takes one of them")
+    if "path" in table:
+        return read_R(table["path"])
+    if "config" in table:
+        return _from_entries(table["config"], hosts)
+    return None
+
+
+def read_R(path: str) -> ResourceSet:
+    """R (RFC 20) from a JSON file. FluxError ENOENT and its like, EINVAL when it is no R."""
+    try:
+        with open(path) as file:
+            return ResourceSet(json.load(file))
+    except OSError as exc:
+        raise FluxError(exc.errno or errno.EIO, f"resource path {path}: {exc.strerror}") from None
+    except ValueError as exc:
+        raise FluxError(errno.EINVAL, f"resource path {path}: {exc}") from None
+
+
+def _from_entries(entries: Any, hosts: list[str]) -> ResourceSet:
+    rlist = Rlist()
+    for i, entry in enumerate(entries):
+        try:
+            _add_entry(rlist, entry, hosts)
+        except (ValueError, TypeError, KeyError) as exc:
+            text = f"missing key {exc}" if isinstance(exc, KeyError) else str(exc)
+            raise FluxError(errno.EINVAL, f"[resource] config[{i}]: {text}") from None
+    return ResourceSet(rlist)
+
+
+def _add_entry(rlist: Rlist, entry: Mapping[str, Any], hosts: list[str]) -> None:
+    unknown = entry.keys() - {"hosts", "cores", "gpus", "properties"}
+    if unknown:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r}: it takes hosts, cores, gpus and properties")
+    known = rlist.ranks()
+    for host in dict.fromkeys(Hostlist(entry["hosts"])):
+        ranks = [rank for rank, name in enumerate(hosts) if name == host]
+        if not ranks:
+            raise ValueError(f"host {host} is not in the instance, which has {Hostlist(hosts)}")
+        for rank in ranks:
+            if rank not in known and rank not in rlist.ranks():
+                rlist.add_rank(rank, host, entry.get("cores", ""))
+            elif "cores" in entry:
+                rlist.add_child(rank, "core", entry["cores"])
+            if "gpus" in entry:
+                rlist.add_child(rank, "gpu", entry["gpus"])
+            for name in entry.get("properties", ()):
+                rlist.set_property(name, rank)
+
+
+def missing(wanted: Rlist, found: Rlist) -> dict[int, str]:
+    """By rank, the cores that the configuration promises and the rank does not have (short form for people)."""
+    lacking = wanted.copy_ranks(found.ranks()).diff(found)
+    return {rank: f"core[{cores}]" for rank in lacking.ranks() if (cores := lacking.children(rank).get("core"))}
+
+
+def with_nodelist(resources: ResourceSet | dict[str, Any]) -> dict[str, Any]:
+    """A set as R; `nodelist` is there for the empty set too, as stock clients want it."""
+    R = resources.to_dict() if isinstance(resources, ResourceSet) else resources
+    return {**R, "execution": {"nodelist": [""], **R["execution"]}}

@@ -1,0 +1,1 @@
+"""The subprocess server (RFC 42)."""

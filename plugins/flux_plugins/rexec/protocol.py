@@ -1,0 +1,93 @@
+"""Requests of the subprocess server (RFC 42) as types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+__all__ = [
+    "AttachRequest",
+    "Command",
+    "CreditRequest",
+    "ExecRequest",
+    "Flag",
+    "KillRequest",
+    "LocalFlag",
+    "WaitRequest",
+    "WriteRequest",
+]
+
+
+class Flag:
+    """Bits of `flags` in an exec request."""
+
+    STDOUT = 1
+    STDERR = 2
+    CHANNEL = 4
+    WRITE_CREDIT = 8
+    WAITABLE = 16
+
+
+class LocalFlag:
+    """Bits of `local_flags` in an exec request."""
+
+    STDIO_FALLTHROUGH = 1
+    NO_SETPGRP = 2
+    FORK_EXEC = 4
+
+
+class Command(Struct):
+    """What to run: RFC 42, command object."""
+
+    cmdline: list[str]
+    env: dict[str, str] = {}
+    opts: dict[str, str] = {}
+    channels: list[str] = []
+    cwd: str | None = None
+    label: str | None = None
+    msgchan: list[dict[str, Any]] = field(default_factory=list)
+    msgchans: list[dict[str, Any]] = field(default_factory=list)
+
+
+class ExecRequest(Struct):
+    """The exec request of RFC 42, and an extension.
+
+    Attributes:
+        output_window: bytes of output that may be on their way before the client has granted more by `credit`;
+            0 for no such limit. A server that knows it repeats it in its "started" response.
+    """
+
+    cmd: Command
+    flags: int = 0
+    local_flags: int = 0
+    output_window: int = 0
+
+
+class AttachRequest(Struct):
+    pid: int
+    flags: int
+    label: str | None = None
+
+
+class CreditRequest(Struct):
+    """count: bytes of output that the client has taken since the last one."""
+
+    matchtag: int
+    count: int
+
+
+class KillRequest(Struct):
+    pid: int
+    signum: int
+    label: str | None = None
+
+
+class WaitRequest(Struct):
+    pid: int
+    label: str | None = None
+
+
+class WriteRequest(Struct):
+    matchtag: int
+    io: dict[str, Any]

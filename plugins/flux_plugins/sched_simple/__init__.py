@@ -1,0 +1,1 @@
+"""The default scheduler: first fit by core (RFC 27)."""

@@ -1,0 +1,328 @@
+"""Drives the broker's life cycle: joins the instance, waits for quorum, runs the initial program, shuts down.
+
+Services: state-machine.get, wait, monitor, post. The states and events are those of stock Flux.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from flux.constants import FLUX_NODEID_UPSTREAM
+from flux.errors import FluxError
+from flux.idset import IDset
+from flux.message import FLAG_STREAMING, Message
+from flux.module import DEFERRED, USER, Module, Subscribers, request
+from flux_plugins.state_machine.machine import EVENTS, Action, LifeCycle, State
+from flux_plugins.state_machine.program import InitialProgram
+from flux_plugins.state_machine.quorum import Quorum, limit, name_hosts
+
+__all__ = ["StateMachine"]
+
+
+class CleanupStep(msgspec.Struct):
+    """A request sent to a service when the initial program has ended, before anything is unloaded."""
+
+    topic: str
+    payload: dict[str, Any] = {}
+
+
+class Options(msgspec.Struct):
+    cleanup: list[CleanupStep] = []
+
+
+class MonitorRequest(msgspec.Struct):
+    final: int = 11
+
+
+class PostRequest(msgspec.Struct):
+    event: str
+    error: bool = False
+    signum: int = 0
+
+
+class StateMachine(Module):
+    """The life cycle of this broker, and what clients may know of it."""
+
+    name = "state-machine"
+    stage = "boot"
+    after = ("log", "attr", "groups", "config", "local", "overlay", "rexec")
+    isolatable = False
+    options_type = Options
+
+    def __init__(self) -> None:
+        self.life = LifeCycle()
+        self._since = time.monotonic()
+        self._monitors: dict[tuple[str, int], int] = {}
+        self._subscribers = Subscribers(self, on_drop=lambda msg: self._forget(msg))
+        self._waiting: list[Message] = []
+        self._program: InitialProgram | None = None
+        self._parent_monitor: Any = None
+        self._stop_signal = 0
+        self._parent_runs = False
+        self._online = IDset()
+
+    def start(self) -> None:
+        attrs = self.broker.attrs
+        self._quorum = Quorum.parse(attrs.get("broker.quorum"), self.size)
+        self._quorum_warn = limit(attrs, "broker.quorum-warn", "60s")
+        self._quorum_timeout = limit(attrs, "broker.quorum-timeout", "none")
+        self._shutdown_warn = limit(attrs, "broker.shutdown-warn", "60s")
+        self._shutdown_timeout = limit(attrs, "broker.shutdown-timeout", "none")
+        self.flux.call_soon(lambda: self.post("builtins-success"))
+
+    # -- events and actions
+
+    def post(self, event: str, exit_code: int = 0) -> None:
+        """Take an event; what it calls for is started at once."""
+        before, now = self.life.state, time.monotonic()
+        action = self.life.step(event, exit_code)
+        if self.life.state is before:
+            return
+        self.log.info(f"{event}: {before.label}->{self.life.state.label} {now - self._since:.4f}s")
+        self._since = now
+        self._announce()
+        if action is not None:
+            self.spawn(self._perform(action), action.name.lower())
+
+    async def _perform(self, action: Action) -> None:
+        try:
+            await getattr(self, "_" + action.name.lower())()
+        except FluxError as exc:
+            self.log.error(f"{action.name.lower()}: {exc}")
+            self.post(_FAILED.get(action, "panic"))
+
+    def _announce(self) -> None:
+        state = self.life.state
+        for msg in self._subscribers:
+            self.respond(msg, {"state": int(state)})
+            if state >= self._monitors.get((msg.sender, msg.matchtag), State.EXIT):
+                self._subscribers.discard(msg)
+                self._forget(msg)
+                self.flux.respond_error(msg, errno.ENODATA)
+        if state >= State.RUN:
+            waiting, self._waiting = self._waiting, []
+            for msg in waiting:
+                self._answer_wait(msg)
+
+    # -- what each state does; names are those of `Action`
+
+    async def _await_parent(self) -> None:
+        if self.rank == 0:
+            self.post("parent-none")
+            return
+        self._watch_parent()
+
+    def _watch_parent(self) -> None:
+        self._parent_monitor = self.flux.rpc(
+            "state-machine.monitor", {"final": int(State.SHUTDOWN)}, FLUX_NODEID_UPSTREAM, FLAG_STREAMING
+        )
+        self._parent_monitor.then(self._parent_state)
+
+    def _parent_state(self, monitor: Any) -> None:
+        try:
+            state = monitor.get()["state"]
+        except OSError as exc:
+            if exc.errno == errno.EHOSTUNREACH:
+                # the overlay looks for another parent, and says so when there is none
+                self._watch_parent()
+            elif exc.errno != errno.ENODATA:
+                self.log.error(f"lost parent: {exc}")
+                self.post("parent-fail")
+            return
+        monitor.reset()
+        if state in (State.QUORUM, State.RUN) and self.life.state is State.JOIN:
+            self.post("parent-ready")
+        if state == State.RUN and self.life.state is State.QUORUM:
+            self.post("quorum-full")
+        self._parent_runs = state == State.RUN
+        if state >= State.SHUTDOWN:
+            self.post("shutdown")
+
+    async def _sync_config(self) -> None:
+        if self.rank > 0:
+            await self.flux.rpc("config.follow", nodeid=self.rank)
+        self.post("sync-none" if self.rank == 0 else "sync-success")
+
+    async def _start_services(self) -> None:
+        await self.broker.start_services()
+        self.post("rc1-success")
+
+    async def _await_quorum(self) -> None:
+        await self.flux.rpc("groups.join", {"name": "broker.online"}, nodeid=self.rank)
+        if self.rank > 0:
+            if self._parent_runs:
+                self.post("quorum-full")
+            return
+        online = self.flux.rpc("groups.get", {"name": "broker.online"}, self.rank, FLAG_STREAMING)
+        timers = [
+            self.flux.call_later(seconds, report)
+            for seconds, report in ((self._quorum_warn, self._quorum_late), (self._quorum_timeout, self._quorum_failed))
+            if seconds is not None
+        ]
+        try:
+            async for answer in online:
+                self._online = IDset(answer["members"])
+                if self._quorum.is_met(self._online):
+                    online.cancel("groups.cancel")
+                    break
+        finally:
+            for timer in timers:
+                timer.cancel()
+        self.post("quorum-full")
+
+    def _missing(self) -> str:
+        return name_hosts(self._quorum.missing(self._online), self.broker.attrs.get("hostlist"))
+
+    def _quorum_late(self) -> None:
+        if self.life.state is State.QUORUM:
+            self.log.error(f"quorum delayed: waiting for {self._missing()}")
+
+    def _quorum_failed(self) -> None:
+        if self.life.state is State.QUORUM:
+            self.log.error(f"no quorum within {self._quorum_timeout:g} s: giving up without {self._missing()}")
+            self.post("quorum-fail")
+
+    async def _run_program(self) -> None:
+        if self.rank > 0 or self.broker.attrs.get("broker.rc2_none") is not None:
+            return
+        environ = self._program_environment()
+        try:
+            self._program = InitialProgram(self.broker.initial_program, environ, self._program_ended)
+        except OSError as exc:
+            command = (self.broker.initial_program or ["shell"])[0]
+            self.log.error(f"initial program {command}: {exc.strerror}")
+            self.post("rc2-fail", 126 if exc.errno == errno.EACCES else 127)
+
+    def _program_environment(self) -> dict[str, str]:
+        environ = dict(os.environ)
+        environ["FLUX_URI"] = self.broker.attrs["local-uri"]
+        commands = os.path.dirname(sys.executable)
+        if os.path.exists(os.path.join(commands, "flux")) and commands not in environ.get("PATH", "").split(":"):
+            environ["PATH"] = f"{commands}:{environ.get('PATH', os.defpath)}"
+        for name in ("FLUX_KVS_NAMESPACE", "FLUX_PROXY_REMOTE", "PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT"):
+            environ.pop(name, None)
+        return environ
+
+    def _program_ended(self, code: int) -> None:
+        self.post("rc2-fail" if code else "rc2-success", code)
+
+    async def _clean_up(self) -> None:
+        await self._end_program()
+        if self.rank == 0:
+            for step in self.options.cleanup:
+                try:
+                    await self.flux.rpc(step.topic, step.payload)
+                except FluxError as exc:
+                    if exc.errno != errno.ENOSYS:
+                        self.log.error(f"cleanup: {step.topic}: {exc}")
+        self.post("cleanup-success")
+
+    async def _end_program(self) -> None:
+        """The initial program goes before its instance does."""
+        program = self._program
+        if program is None or program.process.returncode is not None:
+            return
+        program.signal(self._stop_signal or signal.SIGHUP)
+        program.signal(signal.SIGCONT)
+        kill = self.flux.call_later(_PROGRAM_GRACE, lambda: program.signal(signal.SIGKILL))
+        await program.ended.wait()
+        kill.cancel()
+
+    async def _await_children(self) -> None:
+        await self._end_program()
+        warn, timeout = self._shutdown_warn, self._shutdown_timeout
+        late = await self._children_within(timeout if warn is None or (timeout or warn) < warn else warn)
+        if late and warn is not None and (timeout is None or timeout > warn):
+            self.log.error(f"shutdown delayed: {late}")
+            late = await self._children_within(None if timeout is None else timeout - warn)
+        if late:
+            self.log.error(f"shutdown goes on without downstream brokers: {late}")
+        self.post("children-complete")
+
+    async def _children_within(self, seconds: float | None) -> str:
+        """Wait for the downstream brokers to leave; gives what is wrong when they have not."""
+        try:
+            await self.flux.rpc("overlay.wait-children", {"timeout": seconds}, nodeid=self.rank)
+        except FluxError as exc:
+            return "" if exc.errno == errno.ENOSYS else str(exc)
+        return ""
+
+    async def _stop_services(self) -> None:
+        await self.broker.stop_services()
+        self.post("rc3-success")
+
+    async def _say_goodbye(self) -> None:
+        if self._parent_monitor is not None:
+            self._parent_monitor.cancel()
+        self.post("goodbye")
+
+    async def _unload(self) -> None:
+        self.post("builtins-done")
+
+    async def _exit(self) -> None:
+        self.broker.exit(self.life.exit_code)
+
+    # -- services
+
+    @request("get", allow=USER)
+    def get(self, _msg: Message) -> dict[str, Any]:
+        return {"state": self.life.state.label, "duration": time.monotonic() - self._since}
+
+    @request("wait", allow=USER)
+    def wait(self, msg: Message) -> Any:
+        if self.life.state < State.RUN:
+            self._waiting.append(msg)
+        else:
+            self._answer_wait(msg)
+        return DEFERRED
+
+    def _answer_wait(self, msg: Message) -> None:
+        if self.life.state is State.RUN:
+            self.respond(msg)
+        else:
+            self.flux.respond_error(msg, errno.ENOENT, "broker has surpassed RUN state")
+
+    @request("monitor", streaming="optional", payload=MonitorRequest)
+    def monitor(self, msg: Message, req: MonitorRequest) -> Any:
+        state = {"state": int(self.life.state)}
+        if not msg.is_streaming:
+            return state
+        self.respond(msg, state)
+        if self.life.state >= req.final:
+            raise FluxError(errno.ENODATA)
+        self._monitors[msg.sender, msg.matchtag] = req.final
+        self._subscribers.add(msg)
+        return DEFERRED
+
+    def _forget(self, msg: Message) -> None:
+        self._monitors.pop((msg.sender, msg.matchtag), None)
+
+    @request("post", payload=PostRequest)
+    def post_event(self, _msg: Message, req: PostRequest) -> Any:
+        if req.event not in EVENTS:
+            raise FluxError(errno.EINVAL, f"unknown event {req.event!r}: it is one of {', '.join(sorted(EVENTS))}")
+        self._stop_signal = req.signum
+        self.post(req.event, 128 + req.signum if req.signum else int(req.error))
+        return DEFERRED
+
+    def disconnected(self, sender: str) -> None:
+        self._waiting = [msg for msg in self._waiting if msg.sender != sender]
+
+    def stop(self) -> None:
+        self._subscribers.end()
+
+
+_PROGRAM_GRACE = 5.0  # seconds
+_FAILED = {
+    Action.AWAIT_PARENT: "parent-fail",
+    Action.SYNC_CONFIG: "sync-fail",
+    Action.START_SERVICES: "rc1-fail",
+    Action.AWAIT_QUORUM: "quorum-fail",
+}

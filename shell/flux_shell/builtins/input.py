@@ -1,0 +1,119 @@
+"""Standard input of tasks: from whoever is attached to the job, or from a file (RFC 24, flux-shell(1))."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from flux.errors import FluxError
+from flux.hooks.shell import hookimpl
+from flux.idset import IDset
+from flux.message import Message
+from flux.stdio import Chunk, decode_io, encode_io
+from flux_shell.mustache import render
+from flux_shell.taskio import Writer, pipe
+
+if TYPE_CHECKING:
+    from flux_shell.shell import Shell
+    from flux_shell.task import Task
+
+__all__ = ["Input"]
+
+_HEADER: dict[str, Any] = {"version": 1, "encoding": {"stdin": "UTF-8"}, "count": {"stdin": 1}, "options": {}}
+
+
+class Input:
+    """Feeds the local tasks; the first shell also takes the requests and passes them on to the others."""
+
+    def __init__(self) -> None:
+        self._writers: dict[int, Writer] = {}
+        self._early: list[Chunk] = []
+        self._ended = False
+        self._path = ""
+
+    @hookimpl
+    def shell_init(self, shell: Shell) -> None:
+        self._shell = shell
+        option = (shell.options.get("input") or {}).get("stdin") or {}
+        kind = option.get("type", "service")
+        if kind not in ("service", "file"):
+            raise ValueError(f"shell option input.stdin.type is service or file, not {kind!r}")
+        if kind == "file":
+            self._path = str(option.get("path") or os.devnull)
+        else:
+            shell.on_request("stdin", self._request)
+        if shell.rank == 0 and shell.journal is not None:
+            shell.journal.append("input", "header", _HEADER)
+            if self._path:
+                redirect = {"stream": "stdin", "rank": "all", "path": self._path}
+                shell.journal.append("input", "redirect", redirect)
+
+    @hookimpl
+    def task_init(self, shell: Shell, task: Task) -> None:
+        if self._path:
+            task.pass_fd(self._open(task), 0)
+        elif not shell.standalone:
+            read, write = pipe()
+            task.pass_fd(read, 0)
+            self._writers[task.rank] = Writer(shell.reactor, write)
+
+    def _open(self, task: Task) -> int:
+        path = render(self._path, self._shell, task)
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as exc:
+            raise FluxError(exc.errno or errno.EIO, f"standard input from {path}: {exc.strerror}") from None
+
+    @hookimpl
+    def shell_start(self) -> None:
+        early, self._early = self._early, []
+        for chunk in early:
+            self._feed(chunk)
+
+    @hookimpl
+    def task_exit(self, task: Task) -> None:
+        writer = self._writers.get(task.rank)
+        if writer is not None:
+            writer.close()
+
+    # -- requests
+
+    def _request(self, msg: Message) -> None:
+        chunk = decode_io(msg.payload or {})
+        if chunk.stream != "stdin":
+            raise FluxError(errno.EINVAL, f"there is no input stream {chunk.stream!r}, only stdin")
+        if self._ended:
+            raise FluxError(errno.EPIPE, "standard input has ended")
+        ranks = _ranks(chunk.rank)
+        self._ended = chunk.eof and ranks is None
+        if self._shell.rank == 0:
+            self._record(chunk)
+            self._pass_on(chunk, msg.payload, ranks)
+        if len(self._shell.tasks) < self._shell.job.counts[self._shell.rank]:
+            self._early.append(chunk)
+        else:
+            self._feed(chunk)
+
+    def _record(self, chunk: Chunk) -> None:
+        if self._shell.journal is not None:
+            self._shell.journal.append("input", "data", encode_io(*chunk))
+
+    def _pass_on(self, chunk: Chunk, payload: Any, ranks: IDset | None) -> None:
+        for shell_rank in self._shell.others():
+            if ranks is None or not ranks.isdisjoint(IDset(self._shell.job.task_ranks(shell_rank))):
+                self._shell.send(shell_rank, "stdin", payload)
+
+    def _feed(self, chunk: Chunk) -> None:
+        ranks = _ranks(chunk.rank)
+        for rank, writer in self._writers.items():
+            if ranks is None or rank in ranks:
+                writer.write(chunk.data, chunk.eof)
+
+
+def _ranks(text: str) -> IDset | None:
+    """Task ranks of an idset; None for all."""
+    try:
+        return None if text == "all" else IDset(text)
+    except ValueError as exc:
+        raise FluxError(errno.EPROTO, f"rank: {exc}") from None

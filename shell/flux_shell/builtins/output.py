@@ -1,0 +1,174 @@
+"""Standard output and error of tasks, and the shell's log (RFC 24; flux-shell(1), options output.*)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flux.constants import IDSET_FLAG_BRACKETS, IDSET_FLAG_RANGE
+from flux.hooks.shell import hookimpl
+from flux.idset import IDset
+from flux.message import Message
+from flux.stdio import decode_io
+from flux_shell.mustache import differs_by_task
+from flux_shell.sinks import FileSink, JournalSink, RelaySink, Sink, TerminalSink
+from flux_shell.taskio import Reader, pipe
+
+if TYPE_CHECKING:
+    from flux_shell.shell import Shell
+    from flux_shell.task import Task
+
+__all__ = ["Output"]
+
+STREAMS = {"stdout": 1, "stderr": 2}
+HIGH_WATER = 8 << 20
+"""Characters of output that wait to be committed before tasks are made to wait too."""
+
+
+class Output:
+    """Reads the tasks' streams and hands them to their sinks; shell 0 takes those of the other shells."""
+
+    def __init__(self) -> None:
+        self._sinks: dict[str, Sink] = {}
+        self._readers: list[Reader] = []
+        self._remote: dict[int, int] = {}
+
+    @hookimpl
+    def shell_init(self, shell: Shell) -> None:
+        self._shell = shell
+        self._unbuffered = {name: self._option(name, "buffer", {}).get("type") == "none" for name in STREAMS}
+        for stream in STREAMS:
+            self._sinks[stream] = self._sink(stream)
+        if shell.journal is None:
+            return
+        shell.journal.on_drained = self._resume
+        if shell.rank == 0:
+            self._write_header()
+            self._expect_others()
+
+    def _option(self, stream: str, name: str, default: Any) -> Any:
+        """An option of a stream; stderr goes where stdout goes unless it says otherwise."""
+        output = self._shell.options.get("output") or {}
+        own, out = output.get(stream) or {}, output.get("stdout") or {}
+        return own.get(name, out.get(name, default)) if "type" not in own else own.get(name, default)
+
+    def _sink(self, stream: str) -> Sink:
+        shell, kind = self._shell, self._option(stream, "type", "term" if self._shell.standalone else "kvs")
+        label = bool(self._option(stream, "label", False))
+        if kind == "term" and shell.standalone:
+            return TerminalSink(STREAMS[stream], label)
+        if kind == "file":
+            return self._file_sink(stream, label)
+        if kind != "kvs" or shell.journal is None:
+            raise ValueError(f"shell option output.{stream}.type cannot be {kind!r} here")
+        return JournalSink(shell.journal, stream) if shell.rank == 0 else RelaySink(shell, stream)
+
+    def _file_sink(self, stream: str, label: bool) -> Sink:
+        shell, path = self._shell, self._option(stream, "path", "")
+        if not path:
+            raise ValueError(f"shell option output.{stream}.type=file needs output.{stream}.path")
+        append = (shell.options.get("output") or {}).get("mode") == "append"
+        out = self._sinks.get("stdout")
+        if stream == "stderr" and path == self._option("stdout", "path", "") and out is not None:
+            return out
+        if shell.rank and not differs_by_task(path):
+            return RelaySink(shell, stream)
+        return FileSink(shell, path, label, append)
+
+    def _write_header(self) -> None:
+        journal, ntasks = self._shell.journal, self._shell.job.ntasks
+        assert journal is not None
+        context = {
+            "version": 1,
+            "encoding": dict.fromkeys(STREAMS, "UTF-8"),
+            "count": dict.fromkeys(STREAMS, ntasks),
+            "options": {},
+        }
+        journal.append("output", "header", context)
+        ranks = IDset(f"0-{ntasks - 1}").encode(IDSET_FLAG_BRACKETS | IDSET_FLAG_RANGE)
+        for stream, sink in self._sinks.items():
+            if isinstance(sink, FileSink):
+                journal.append("output", "redirect", {"stream": stream, "rank": ranks, "path": sink.path})
+
+    # -- streams of local tasks
+
+    @hookimpl
+    def task_init(self, shell: Shell, task: Task) -> None:
+        for stream, target in STREAMS.items():
+            read, write = pipe()
+            task.pass_fd(write, target)
+            shell.add_completion_ref("output")
+            lines = not self._unbuffered[stream]
+            self._readers.append(Reader(shell.reactor, read, partial(self._local, task.rank, stream), lines))
+
+    def _local(self, rank: int, stream: str, data: bytes, eof: bool) -> None:
+        self._sinks[stream].write(rank, data, eof)
+        if eof:
+            self._shell.remove_completion_ref("output")
+        self._pause()
+
+    def _pause(self) -> None:
+        journal = self._shell.journal
+        if journal is not None and journal.backlog > HIGH_WATER:
+            for reader in self._readers:
+                reader.pause()
+
+    def _resume(self) -> None:
+        journal = self._shell.journal
+        if journal is not None and journal.backlog <= HIGH_WATER:
+            for reader in self._readers:
+                reader.resume()
+
+    # -- streams of the other shells
+
+    def _expect_others(self) -> None:
+        shell = self._shell
+        shell.on_request("write", self._write)
+        streams = sum(not (isinstance(sink, FileSink) and sink.by_task) for sink in self._sinks.values())
+        for rank in shell.others():
+            self._remote[rank] = streams * shell.job.counts[rank]
+            for _ in range(self._remote[rank]):
+                shell.add_completion_ref("remote-output")
+
+    def _write(self, msg: Message) -> None:
+        request = msg.payload
+        if request["name"] == "log":
+            self._append_log(request["context"])
+            return
+        chunk = decode_io(request["context"])
+        self._sinks[chunk.stream].write(int(chunk.rank), chunk.data, chunk.eof)
+        if chunk.eof:
+            self._drop_remote(request["shell_rank"], 1)
+
+    def _drop_remote(self, shell_rank: int, count: int) -> None:
+        count = min(count, self._remote.get(shell_rank, 0))
+        for _ in range(count):
+            self._remote[shell_rank] -= 1
+            self._shell.remove_completion_ref("remote-output")
+
+    @hookimpl
+    def shell_lost(self, shell_rank: int) -> None:
+        self._drop_remote(shell_rank, self._remote.get(shell_rank, 0))
+
+    # -- the shell's log
+
+    @hookimpl
+    def shell_log(self, shell: Shell, level: int, message: str, component: str) -> None:
+        if shell.journal is None:
+            return
+        context: dict[str, Any] = {"rank": shell.rank, "level": level, "message": message}
+        if component:
+            context["component"] = component
+        if shell.rank == 0:
+            self._append_log(context)
+        else:
+            shell.send(0, "write", {"name": "log", "shell_rank": shell.rank, "context": context})
+
+    def _append_log(self, context: dict[str, Any]) -> None:
+        if self._shell.journal is not None:
+            self._shell.journal.append("output", "log", context)
+
+    @hookimpl
+    def shell_exit(self) -> None:
+        for sink in self._sinks.values():
+            sink.close()

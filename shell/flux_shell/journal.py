@@ -1,0 +1,66 @@
+"""The shell's eventlogs in the KVS: events gathered per turn of the reactor, one commit on its way at a time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flux.errors import FluxError
+from flux.eventlog import Event
+from flux.kvs.requests import commit_async
+from flux.kvs.txn import KVSTxn
+from flux.rpc import RPC
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """Appends to eventlogs (RFC 18) of the job's guest namespace.
+
+    Args:
+        flux: the handle. namespace: KVS namespace of the job.
+    """
+
+    def __init__(self, flux: Any, namespace: str) -> None:
+        self._flux = flux
+        self._namespace = namespace
+        self._pending: dict[str, list[str]] = {}
+        self._in_flight = False
+        self.backlog = 0
+        """Characters that are not committed yet."""
+        self.on_drained: Callable[[], None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """True when all that was appended is committed."""
+        return not self._in_flight and not self._pending
+
+    def append(self, key: str, name: str, context: dict[str, Any]) -> None:
+        """Add an event to the eventlog under key, with the present time."""
+        line = Event(time.time(), name, context).encode()
+        self._pending.setdefault(key, []).append(line)
+        self.backlog += len(line)
+
+    def flush(self) -> None:
+        """Commit what was gathered, unless a commit is on its way: then it goes with the next."""
+        if self._in_flight or not self._pending:
+            return
+        txn = KVSTxn()
+        for key, lines in self._pending.items():
+            txn.append(key, "".join(lines))
+        self._pending.clear()
+        self.backlog = 0
+        self._in_flight = True
+        commit_async(self._flux, txn, namespace=self._namespace).then(self._committed)
+
+    def _committed(self, future: RPC) -> None:
+        self._in_flight = False
+        try:
+            future.get()
+        except FluxError as exc:
+            sys.stderr.write(f"flux-shell: job output or events are lost: KVS commit: {exc}\n")
+        self.flush()
+        if self.on_drained is not None:
+            self.on_drained()

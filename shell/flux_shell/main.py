@@ -1,0 +1,126 @@
+"""The command `flux-shell [OPTIONS] JOBID` (flux-shell(1))."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple
+
+import msgspec
+
+from flux.core.handle import Flux
+from flux.discovery import PluginError
+from flux.errors import FluxError
+from flux.hooks.host import PluginHost
+from flux.job import fluid
+from flux.rpc import RPC
+from flux_shell import stack
+from flux_shell.job import Job, JobError, unwrap
+from flux_shell.shell import Options, Shell
+
+__all__ = ["main", "preload"]
+
+
+class _Args(NamedTuple):
+    jobid: int
+    options: Options
+    jobspec: str
+    resources: str
+
+
+class _Request(NamedTuple):
+    """What a shell asks for at start, all at once."""
+
+    lookup: RPC
+    jobid_path: RPC
+    ready: list[RPC]
+
+
+def preload() -> PluginHost:
+    """Import what a shell needs and build its plugin stack, for shells forked from this process."""
+    return stack.build()
+
+
+def main(argv: list[str] | None = None, plugins: PluginHost | None = None) -> int:
+    """Run a shell and give its exit code.
+
+    Args:
+        argv: arguments without the program's name.
+        plugins: the plugin stack when it was built before.
+    """
+    args = _parse(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(args, plugins or stack.build())
+    except (JobError, FluxError, PluginError, OSError) as exc:
+        sys.stderr.write(f"flux-shell: FATAL: {exc}\n")
+        return 1
+
+
+def _run(args: _Args, plugins: PluginHost) -> int:
+    if args.options.standalone:
+        job = Job(args.jobid, _load(args.jobspec, "--jobspec"), _load(args.resources, "--resources"))
+        return Shell(job, plugins, None, args.options).run()
+    with Flux() as flux:
+        request = _ask(flux, args.jobid)
+        job = _job(args, request.lookup.get())
+        rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
+        shell = Shell(job, plugins, flux, args.options, rank, _jobid_path(request.jobid_path))
+        for future in request.ready:
+            future.get()
+        return shell.run()
+
+
+def _ask(flux: Flux, jobid: int) -> _Request:
+    lookup = flux.rpc("job-info.lookup", {"id": jobid, "keys": ["J", "R"], "flags": 1})
+    jobid_path = flux.rpc("attr.get", {"name": "jobid-path"})
+    service = f"{os.getuid()}-shell-{fluid.encode(jobid, 'f58plain')}"
+    ready = [flux.rpc("event.subscribe", {"topic": f"shell-{jobid}."}), flux.service_register(service)]
+    return _Request(lookup, jobid_path, ready)
+
+
+def _jobid_path(future: RPC) -> str:
+    """Path of the enclosing instance's job ids; "" in one that is no job."""
+    try:
+        return str(future.get()["value"])
+    except FileNotFoundError:
+        return ""
+
+
+def _job(args: _Args, found: dict[str, Any]) -> Job:
+    jobspec = _load(args.jobspec, "--jobspec") if args.jobspec else unwrap(found["J"])
+    r = _load(args.resources, "--resources") if args.resources else found["R"]
+    return Job(args.jobid, jobspec, r if isinstance(r, dict) else msgspec.json.decode(r))
+
+
+def _load(path: str, option: str) -> dict[str, Any]:
+    if not path:
+        raise JobError(f"standalone mode needs {option}=FILE")
+    with open(path, "rb") as file:
+        try:
+            return msgspec.json.decode(file.read(), type=dict[str, Any])
+        except msgspec.DecodeError as exc:
+            raise JobError(f"{path}: {exc}") from None
+
+
+def _parse(argv: list[str]) -> _Args:
+    if len(argv) == 1 and argv[0].isdigit():
+        return _Args(int(argv[0]), Options(), "", "")
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="flux-shell", description="Start and tend the tasks of a job on one node.")
+    parser.add_argument("-s", "--standalone", action="store_true", help="run without a Flux instance, for tests")
+    parser.add_argument("-j", "--jobspec", metavar="FILE", default="", help="take jobspec from FILE")
+    parser.add_argument("-R", "--resources", metavar="FILE", default="", help="take the resource set R from FILE")
+    parser.add_argument("--initrc", metavar="FILE", default="", help="run the Lua initrc FILE")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log what is done")
+    parser.add_argument("jobid", metavar="JOBID")
+    args = parser.parse_args(argv)
+    try:
+        jobid = fluid.decode(args.jobid)
+    except ValueError as exc:
+        parser.error(str(exc))
+    return _Args(jobid, Options(args.standalone, args.initrc, args.verbose), args.jobspec, args.resources)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

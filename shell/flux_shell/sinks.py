@@ -1,0 +1,132 @@
+"""Where a task's output goes: the job's output eventlog (RFC 24), the first shell, a file, or the shell's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from flux.errors import FluxError
+from flux.stdio import encode_io
+from flux_shell.mustache import differs_by_task, render
+
+if TYPE_CHECKING:
+    from flux_shell.journal import Journal
+    from flux_shell.shell import Shell
+    from flux_shell.task import Task
+
+__all__ = ["FileSink", "JournalSink", "RelaySink", "Sink", "TerminalSink", "split_lines"]
+
+
+def split_lines(data: bytes) -> Iterator[bytes]:
+    """Lines with their newline; the last one may have none."""
+    start = 0
+    while (end := data.find(b"\n", start) + 1) > 0:
+        yield data[start:end]
+        start = end
+    if start < len(data):
+        yield data[start:]
+
+
+class Sink(Protocol):
+    """Takes one stream of several tasks."""
+
+    def write(self, rank: int, data: bytes, eof: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JournalSink:
+    """To the output eventlog, an event for each line, as readers that label lines expect."""
+
+    def __init__(self, journal: Journal, stream: str) -> None:
+        self._journal = journal
+        self._stream = stream
+
+    def write(self, rank: int, data: bytes, eof: bool) -> None:
+        for line in split_lines(data):
+            self._journal.append("output", "data", encode_io(self._stream, str(rank), line))
+        if eof:
+            self._journal.append("output", "data", encode_io(self._stream, str(rank), eof=True))
+
+    def close(self) -> None:
+        """The journal outlives its sinks."""
+
+
+class RelaySink:
+    """To the first shell of the job, which has the sink proper."""
+
+    def __init__(self, shell: Shell, stream: str) -> None:
+        self._shell = shell
+        self._stream = stream
+
+    def write(self, rank: int, data: bytes, eof: bool) -> None:
+        context = encode_io(self._stream, str(rank), data, eof)
+        self._shell.send(0, "write", {"name": "data", "shell_rank": self._shell.rank, "context": context})
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class FileSink:
+    """To a file, or to one for each task when the path has tags that differ by task.
+
+    Args:
+        template: path with mustache tags. label: begin each line with the task's rank.
+        append: keep what is there.
+    """
+
+    def __init__(self, shell: Shell, template: str, label: bool, append: bool) -> None:
+        self._shell = shell
+        self._template = template
+        self._label = label
+        self._flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | (0 if append else os.O_TRUNC)
+        self._files: dict[str, int] = {}
+        self.by_task = differs_by_task(template)
+        if not self.by_task:
+            self._file(None)
+
+    @property
+    def path(self) -> str:
+        """The path as the redirect event shows it."""
+        return render(self._template, self._shell)
+
+    def _file(self, task: Task | None) -> int:
+        path = render(self._template, self._shell, task)
+        if path not in self._files:
+            try:
+                self._files[path] = os.open(path, self._flags, 0o666)
+            except OSError as exc:
+                raise FluxError(exc.errno or 5, f"opening output file {path}: {exc.strerror}") from None
+        return self._files[path]
+
+    def write(self, rank: int, data: bytes, eof: bool) -> None:
+        task = next((task for task in self._shell.tasks if task.rank == rank), None) if self.by_task else None
+        fd = self._file(task)
+        if self._label:
+            data = b"".join(b"%d: %s" % (rank, line) for line in split_lines(data))
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def close(self) -> None:
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+
+class TerminalSink:
+    """To the shell's own stdout or stderr, for standalone shells."""
+
+    def __init__(self, fd: int, label: bool) -> None:
+        self._fd = fd
+        self._label = label
+
+    def write(self, rank: int, data: bytes, eof: bool) -> None:
+        if self._label:
+            data = b"".join(b"%d: %s" % (rank, line) for line in split_lines(data))
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def close(self) -> None:
+        """The descriptor is the process's own."""

@@ -1,0 +1,170 @@
+"""One task: its program, environment, descriptors, process and end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+__all__ = ["LaunchError", "Task", "find_program"]
+
+_RESET = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by the interpreter, and so by what it starts
+
+
+class LaunchError(OSError):
+    """A task could not be started. `exitcode` is what a POSIX shell exits with: 127 not found, else 126."""
+
+    @property
+    def exitcode(self) -> int:
+        return 127 if self.errno == errno.ENOENT else 126
+
+
+def find_program(name: str, env: Mapping[str, str]) -> str:
+    """Path of a program, looked up in env's PATH. LaunchError ENOENT, or EACCES when none may be executed."""
+    if "/" in name:
+        return name
+    found = errno.ENOENT
+    for directory in os.get_exec_path(env):
+        path = os.path.join(directory or ".", name)
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            found = errno.EACCES
+    raise LaunchError(found, os.strerror(found), name)
+
+
+class Task:
+    """A task of this shell (contract: `flux.hooks.shell.TaskApi`)."""
+
+    def __init__(self, rank: int, localid: int, argv: list[str], env: dict[str, str]) -> None:
+        self.rank = rank
+        self.localid = localid
+        self.argv = argv
+        self.env = env
+        self.state = "Init"
+        self.pid = -1
+        self.status = -1
+        self._fds: dict[int, int] = {}
+
+    # -- what plugins call
+
+    def info(self) -> dict[str, Any]:
+        info: dict[str, Any] = {"localid": self.localid, "rank": self.rank, "state": self.state}
+        if self.state != "Init":
+            info["pid"] = self.pid
+        if self.state == "Exited":
+            signaled = os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else 0
+            info |= {"wait_status": self.status, "signaled": signaled, "exitcode": self.exitcode}
+        return info
+
+    def pass_fd(self, fd: int, target: int = -1) -> None:
+        self._fds[fd if target < 0 else target] = fd
+
+    def kill(self, signum: int) -> None:
+        if self.state == "Running":
+            try:
+                os.killpg(self.pid, signum)
+            except ProcessLookupError:
+                os.kill(self.pid, signum)  # it shares the shell's process group
+
+    @property
+    def exitcode(self) -> int:
+        """Exit code as a POSIX shell gives it: 128 plus the signal for one that was killed."""
+        code = os.waitstatus_to_exitcode(self.status)
+        return code if code >= 0 else 128 - code
+
+    # -- life, driven by the shell
+
+    def start(self, before_exec: Callable[[], None] | None, own_group: bool = True) -> None:
+        """Start the program.
+
+        Args:
+            before_exec: called in the new process just before execve(2); costs a fork of the shell.
+            own_group: give the task a process group of its own.
+
+        Raises:
+            LaunchError: it cannot be executed.
+        """
+        try:
+            path = find_program(self.argv[0], self.env)
+            if before_exec is None:
+                self.pid = self._spawn(path, own_group)
+            else:
+                self.pid = self._fork(path, own_group, before_exec)
+        except LaunchError:
+            raise
+        except OSError as exc:
+            raise LaunchError(exc.errno or errno.EIO, exc.strerror or "", self.argv[0]) from None
+        finally:
+            self.close_fds()
+        self.state = "Running"
+
+    def exited(self, status: int) -> None:
+        self.status = status
+        self.state = "Exited"
+
+    def close_fds(self) -> None:
+        """Close the shell's copies of what the task inherits."""
+        for fd in set(self._fds.values()):
+            os.close(fd)
+        self._fds.clear()
+
+    def _spawn(self, path: str, own_group: bool) -> int:
+        group = {"setpgroup": 0} if own_group else {}
+        actions = self._file_actions()
+        for fd in self._kept():
+            os.set_inheritable(fd, True)
+        options: dict[str, Any] = {"file_actions": actions, "setsigmask": (), "setsigdef": _RESET, **group}
+        try:
+            return os.posix_spawn(path, self.argv, self.env, **options)
+        except OSError as exc:
+            if exc.errno != errno.ENOEXEC:
+                raise
+            return os.posix_spawn("/bin/sh", ["sh", path, *self.argv[1:]], self.env, **options)
+
+    def _file_actions(self) -> list[Any]:
+        actions: list[Any] = []
+        for target in (0, 1, 2):
+            if target in self._fds:
+                actions.append((os.POSIX_SPAWN_DUP2, self._fds[target], target))
+            else:
+                actions.append((os.POSIX_SPAWN_OPEN, target, os.devnull, os.O_RDWR, 0))
+        return actions
+
+    def _kept(self) -> list[int]:
+        return [fd for target, fd in self._fds.items() if target == fd]
+
+    def _fork(self, path: str, own_group: bool, before_exec: Callable[[], None]) -> int:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if not pid:
+            self._run_child(path, own_group, before_exec, write)
+        os.close(write)
+        with os.fdopen(read, "rb") as report:
+            failure = report.read()
+        if failure:
+            os.waitpid(pid, 0)
+            code, _, text = failure.decode(errors="replace").partition(":")
+            raise LaunchError(int(code), text, self.argv[0])
+        return pid
+
+    def _run_child(self, path: str, own_group: bool, before_exec: Callable[[], None], report: int) -> NoReturn:
+        try:
+            if own_group:
+                os.setpgid(0, 0)
+            null = os.open(os.devnull, os.O_RDWR)
+            for target in (0, 1, 2):
+                os.dup2(self._fds.get(target, null), target)
+            for fd in self._kept():
+                os.set_inheritable(fd, True)
+            for signum in _RESET:
+                signal.signal(signum, signal.SIG_DFL)
+            before_exec()
+            os.execve(path, self.argv, self.env)
+        except OSError as exc:
+            os.write(report, f"{exc.errno or errno.EIO}:{exc.strerror or exc}".encode())
+        except BaseException as exc:
+            os.write(report, f"{errno.EINVAL}:{type(exc).__name__}: {exc}".encode())
+        os._exit(127)

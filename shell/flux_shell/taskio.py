@@ -1,0 +1,127 @@
+"""Ends of task streams on the shell's reactor: lines out of a task, bytes into one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from flux.core.reactor import FLUX_POLLIN, FLUX_POLLOUT, Reactor
+
+__all__ = ["Reader", "Writer", "pipe"]
+
+_READ_SIZE = 65536
+_LONGEST_LINE = 4194304
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe (read, write) whose ends do not reach what is executed."""
+    return os.pipe2(os.O_CLOEXEC)
+
+
+class Reader:
+    """Output of a task.
+
+    Args:
+        on_data: called with (data, eof); whole lines when lines is true, and exactly once with eof.
+    """
+
+    def __init__(self, reactor: Reactor, fd: int, on_data: Callable[[bytes, bool], None], lines: bool = True) -> None:
+        self._reactor = reactor
+        self._fd = fd
+        self._on_data = on_data
+        self._lines = lines
+        self._partial = b""
+        self.closed = False
+        self._reading = False
+        os.set_blocking(fd, False)
+        self.resume()
+
+    def resume(self) -> None:
+        """Read again after `pause`."""
+        if not self.closed and not self._reading:
+            self._reading = True
+            self._reactor.add_fd(self._fd, FLUX_POLLIN, self._ready)
+
+    def pause(self) -> None:
+        """Stop reading, so that the task waits once its pipe is full."""
+        if self._reading:
+            self._reading = False
+            self._reactor.remove_fd(self._fd)
+
+    def _ready(self, _events: int) -> None:
+        try:
+            data = os.read(self._fd, _READ_SIZE)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close()
+            self._on_data(self._partial, True)
+            return
+        data = self._cut(data) if self._lines else data
+        if data:
+            self._on_data(data, False)
+
+    def _cut(self, data: bytes) -> bytes:
+        data = self._partial + data
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) >= _LONGEST_LINE:
+            end = len(data)
+        self._partial = data[end:]
+        return data[:end]
+
+    def close(self) -> None:
+        if not self.closed:
+            self.pause()
+            self.closed = True
+            os.close(self._fd)
+
+
+class Writer:
+    """Input of a task: takes any amount, gives what the task reads."""
+
+    def __init__(self, reactor: Reactor, fd: int) -> None:
+        self._reactor = reactor
+        self._fd = fd
+        self._buffer = bytearray()
+        self._ending = False
+        self._waiting = False
+        self.closed = False
+        os.set_blocking(fd, False)
+
+    def write(self, data: bytes, eof: bool = False) -> None:
+        """Add data; after eof, and once the task has closed its stdin, it is dropped."""
+        if self.closed or self._ending:
+            return
+        self._buffer += data
+        self._ending = eof
+        self._flush(FLUX_POLLOUT)
+
+    def _flush(self, _events: int) -> None:
+        try:
+            while self._buffer:
+                del self._buffer[: os.write(self._fd, self._buffer)]
+        except BlockingIOError:
+            self._wait()
+            return
+        except BrokenPipeError:
+            self.close()
+            return
+        self._unwait()
+        if self._ending:
+            self.close()
+
+    def _wait(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._reactor.add_fd(self._fd, FLUX_POLLOUT, self._flush)
+
+    def _unwait(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._reactor.remove_fd(self._fd)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._unwait()
+            self.closed = True
+            os.close(self._fd)

@@ -1,0 +1,213 @@
+"""The warm parent of job shells: everything a shell needs is imported here once, and each shell is a fork of it.
+
+It has no thread, no event loop, no connection and no open file but its socket. Whoever owns the other end asks for
+a shell with {seq, argv, env, cwd} and three descriptors, hears {seq, pid} or {seq, errno, text} at once, and
+{pid, status} when that shell has ended. Messages are JSON after a 4-byte big-endian length. It ends with its owner.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+if TYPE_CHECKING:
+    from flux.hooks.host import PluginHost
+
+__all__ = ["preload", "serve"]
+
+_LENGTH = 4
+_RIGHTS_SPACE = socket.CMSG_SPACE(3 * array.array("i").itemsize)
+
+
+_GC_THRESHOLD = (20_000, 20, 50)  # a collection touches, and so copies, what the shell shares with its parent
+
+
+def serve(sock: socket.socket) -> None:
+    """Fork shells on request until the other end of the socket is closed."""
+    _detach(sock)
+    try:
+        WarmParent(sock).run()
+    except ConnectionError:
+        return  # the owner has died: there is nobody to serve
+
+
+def preload() -> PluginHost:
+    """Import all that a shell uses, and keep the garbage collector from touching (and so copying) it in each fork."""
+    from flux_shell import main
+
+    plugins = main.preload()
+    gc.collect()
+    gc.freeze()
+    return plugins
+
+
+def _detach(sock: socket.socket) -> None:
+    """Leave the owner's process group, signals and descriptors."""
+    os.setpgid(0, 0)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    keep = sock.fileno()
+    os.closerange(3, keep)
+    os.closerange(keep + 1, _open_max())
+
+
+def _open_max() -> int:
+    return os.sysconf("SC_OPEN_MAX")
+
+
+class WarmParent:
+    """State of the parent: its socket, and a pidfd for each shell that runs."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._children: dict[int, int] = {}
+        self._plugins: PluginHost | None = None
+
+    def run(self) -> None:
+        while True:
+            for fd, _events in self._poll.poll():
+                if fd in self._children:
+                    self._collect(fd)
+                elif not self._request():
+                    return
+
+    def _collect(self, pidfd: int) -> None:
+        pid = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        self._answer({"pid": pid, "status": os.waitpid(pid, 0)[1]})
+
+    def _request(self) -> bool:
+        """Serve one request; False when the owner is gone."""
+        head, control, _flags, _address = self._sock.recvmsg(_LENGTH, _RIGHTS_SPACE)
+        if not head:
+            return False
+        fds = _received_fds(control)
+        head += self._read(_LENGTH - len(head))
+        body = self._read(int.from_bytes(head, "big"))
+        if self._plugins is None:
+            self._plugins = preload()
+        request = msgspec.json.decode(body)
+        if "seq" in request:
+            self._serve(request, fds)
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            chunk = self._sock.recv(size - len(data))
+            if not chunk:
+                raise ConnectionResetError(errno.ECONNRESET, "the owner closed the socket within a request")
+            data += chunk
+        return data
+
+    def _serve(self, request: dict[str, Any], fds: list[int]) -> None:
+        seq = request["seq"]
+        cwd = request["cwd"]
+        if cwd is not None and not os.path.isdir(cwd):
+            self._answer({"seq": seq, "errno": errno.ENOENT, "text": f"{cwd}: {os.strerror(errno.ENOENT)}"})
+            return
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            self._answer({"seq": seq, "errno": exc.errno, "text": exc.strerror})
+            return
+        if not pid:
+            _become_shell(request, fds, self._plugins)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid
+        self._poll.register(pidfd, select.POLLIN)
+        self._answer({"seq": seq, "pid": pid})
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        body = msgspec.json.encode(answer)
+        self._sock.sendall(len(body).to_bytes(_LENGTH, "big") + body)
+
+
+def _received_fds(control: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in control:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)
+
+
+def _become_shell(request: dict[str, Any], fds: list[int], plugins: PluginHost | None) -> NoReturn:
+    """In the child: take on the requested identity, run the shell, exit with its status."""
+    code = 1
+    try:
+        _take_on(request, fds)
+        from flux_shell.main import main
+
+        code = main(request["argv"][1:], plugins)
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code & 0xFF)
+
+
+def _take_on(request: dict[str, Any], fds: list[int]) -> None:
+    os.setsid()
+    for target, fd in enumerate(fds):
+        os.dup2(fd, target)
+    os.closerange(3, _open_max())
+    _take_environment(request["env"])
+    if request["cwd"] is not None:
+        os.chdir(request["cwd"])
+    sys.argv = list(request["argv"])
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+    _take_name(os.path.basename(sys.argv[0]))
+    gc.set_threshold(*_GC_THRESHOLD)
+    gc.enable()
+
+
+def _take_environment(env: dict[str, str]) -> None:
+    """Become env by its differences: each variable left alone is memory that stays shared."""
+    environ = os.environ
+    for name in [name for name in environ if name not in env]:
+        del environ[name]
+    for name, value in env.items():
+        if environ.get(name) != value:
+            environ[name] = value
+
+
+def _take_name(name: str) -> None:
+    fd = os.open("/proc/self/comm", os.O_WRONLY)
+    try:
+        os.write(fd, name.encode()[:15])
+    finally:
+        os.close(fd)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # whoever read it is gone
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

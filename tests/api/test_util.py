@@ -1,0 +1,110 @@
+"""flux.util: durations (RFC 23), sizes, dates, and what a command's user sees of a failure."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flux.util import format_size, fsd, parse_datetime, parse_fsd, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2ms", 0.002),
+        ("0.1s", 0.1),
+        ("30", 30),
+        ("1.2h", 4320),
+        ("5m", 300),
+        ("0s", 0),
+        ("5d", 432000),
+        ("inf", math.inf),
+        ("INF", math.inf),
+        ("infinity", math.inf),
+        ("1e3s", 1000),
+        (".5", 0.5),
+    ],
+)
+def test_rfc_23_vectors(text: str, seconds: float) -> None:
+    assert parse_fsd(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "x", "5x", "nan", "inf s", "infs", "5S", "1_0", "٣", " 5", "0x10"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid Flux standard duration") as e:
+        parse_fsd(text)
+    assert f"'{text}'" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.002, "0.002s"),
+        (1.5, "1.500s"),
+        (16.5234, "16.52s"),
+        (90, "1.5m"),
+        (3661, "1.017h"),
+        (86400, "1d"),
+        (math.inf, "inf"),
+        (-1, "0s"),
+    ],
+)
+def test_durations_as_shown(seconds: float, text: str) -> None:
+    assert fsd(seconds) == text
+
+
+@given(st.floats(0.01, 1e8))
+def test_a_shown_duration_is_close_and_parses(seconds: float) -> None:
+    assert math.isclose(parse_fsd(fsd(seconds)), seconds, rel_tol=1e-3, abs_tol=6e-4)
+
+
+@given(st.integers(0, 2**62), st.sampled_from(["", "K", "M", "G"]))
+def test_sizes_round_trip(number: int, unit: str) -> None:
+    size = parse_size(f"{number}{unit}")
+    assert size == number * {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}[unit]
+    assert parse_size(format_size(size)) == size
+
+
+def test_sizes() -> None:
+    assert parse_size("1.5k") == 1536 and parse_size("4M") == 4194304 and format_size(10 * 1024**2) == "10M"
+    for text in ("", "x", "-1", "10KB", "1 K", "inf"):
+        with pytest.raises(ValueError, match=f"invalid size '{text}'"):
+            parse_size(text)
+
+
+def test_dates() -> None:
+    now = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert parse_datetime("now", now) == now
+    assert parse_datetime("+1h", now) == now + timedelta(hours=1)
+    assert parse_datetime("2024-05-01T10:00:00Z") == datetime(2024, 5, 1, 10, tzinfo=UTC)
+    assert parse_datetime("2024-05-01 10:00") == datetime(2024, 5, 1, 10).astimezone()
+    for text in ("", "sometime", "+5x", "1700000000x"):
+        with pytest.raises(ValueError, match="invalid"):
+            parse_datetime(text, now)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "stderr"),
+    [
+        ("raise ValueError('no such thing')", 1, "tool: ERROR: no such thing\n"),
+        ("sys.exit(7)", 7, ""),
+        ("print('fine')", 0, ""),
+    ],
+)
+def test_a_failing_command_says_so_in_one_line(body: str, code: int, stderr: str) -> None:
+    program = f"""
+import logging, sys
+from flux.util import CLIMain
+@CLIMain(logging.getLogger('tool'))
+def main():
+    {body}
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (code, stderr)

@@ -1,0 +1,51 @@
+"""What a job shell asks of the services of an instance, without the services: one module plays them all."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from flux.message import Message
+from flux.module import DEFERRED, USER, Module, request
+
+
+class JobServices(Module):
+    """Holds jobs put by `jobservices.put`; records exceptions; lets shells of a job into a barrier together."""
+
+    name = "jobservices"
+    provides = ("job-info", "job-exec", "job-manager")
+    ranks = "0"
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, dict[str, Any]] = {}
+        self._exceptions: list[dict[str, Any]] = []
+        self._barrier: dict[int, list[Message]] = {}
+
+    @request("put")
+    def put(self, msg: Message) -> None:
+        self._jobs[msg.payload["id"]] = msg.payload
+
+    @request("exceptions")
+    def exceptions(self, msg: Message) -> dict[str, Any]:
+        return {"exceptions": self._exceptions}
+
+    @request("lookup", service="job-info", allow=USER)
+    def lookup(self, msg: Message) -> dict[str, Any]:
+        job = self._jobs[msg.payload["id"]]
+        payload = base64.b64encode(json.dumps(job["jobspec"]).encode()).decode()
+        return {"id": msg.payload["id"], "J": f"aGVhZGVy.{payload}.none", "R": job["R"]}
+
+    @request("shell-barrier", service="job-exec", allow=USER)
+    def barrier(self, msg: Message) -> Any:
+        jobid = msg.payload["id"]
+        waiting = self._barrier.setdefault(jobid, [])
+        waiting.append(msg)
+        if len(waiting) == self._jobs[jobid]["nshells"]:
+            for entered in self._barrier.pop(jobid):
+                self.respond(entered)
+        return DEFERRED
+
+    @request("raise", service="job-manager", allow=USER)
+    def raise_(self, msg: Message) -> None:
+        self._exceptions.append(msg.payload)
