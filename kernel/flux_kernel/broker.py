@@ -109,7 +109,7 @@ class Broker:
 
     def report_error(self, error: FluxError) -> None:
         """Tell people why this broker ends; a launcher of many may put a function of its own here."""
-        print(f"flux-broker: rank {self.rank}: {error}", file=sys.stderr)
+        sys.stderr.write(f"flux-broker: rank {self.rank}: {error}\n")
 
     # -- before the loop
 
@@ -264,7 +264,7 @@ class Broker:
         if hasattr(self, "switch") and self.switch.has_service("log"):
             self._send("log.append", log_entry(level, self.rank, "broker", text))
         elif level <= 4 or self.options.verbose:
-            print(f"flux-broker: rank {self.rank}: {text}", file=sys.stderr)
+            sys.stderr.write(f"flux-broker: rank {self.rank}: {text}\n")
 
     def _send(self, topic: str, payload: Any) -> None:
         module = self.loader.modules.get("broker")
