@@ -22,11 +22,12 @@ from flux.message import CONTROL, EVENT, REQUEST, ROLE_OWNER, USERID_UNKNOWN, Me
 from flux_plugins.overlay import wire
 from flux_plugins.overlay.backlog import Backlog
 from flux_plugins.overlay.hello import GOODBYE, HELLO, NEWCOMER, Goodbye, HelloRequest
-from flux_plugins.overlay.monitor import Monitor
 from flux_plugins.overlay.peers import Peer, Peers, Status
-from flux_plugins.overlay.sockets import HWM, NOBLOCK, LoopSocket, read_frames
 from flux_plugins.overlay.trace import ANY_PEER, Tap
-from flux_plugins.overlay.zap import ANY_RANK, ZAP_DOMAIN
+from flux_plugins.zeromq.curve import router
+from flux_plugins.zeromq.monitor import Monitor
+from flux_plugins.zeromq.sockets import NOBLOCK, LoopSocket, read_frames
+from flux_plugins.zeromq.zap import ANY_RANK
 
 RESYNC = "overlay.resync"
 BACKLOG_SIZE = 16 << 20
@@ -105,7 +106,7 @@ class Downstream:
         self._seen: Message | None = None
         self.backlog = Backlog(0, 0)
         self.endpoints: list[str] = []
-        sock = _router(context, secret_key)
+        sock = router(context, secret_key)
         self._monitor = Monitor(context, sock, self._connection_event, self._failed)
         self._socket = LoopSocket(sock, self._frames, self._failed, self._read, self._empty)
 
@@ -376,16 +377,3 @@ class Downstream:
             self.disconnect(peer, "the parent is going down")
         self._monitor.close()
         self._socket.close()
-
-
-def _router(context: zmq.Context[zmq.Socket[bytes]], secret_key: bytes) -> zmq.Socket[bytes]:
-    sock = context.socket(zmq.ROUTER)
-    sock.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    sock.setsockopt(zmq.SNDHWM, HWM)
-    sock.setsockopt(zmq.RCVHWM, HWM)
-    sock.setsockopt(zmq.IPV6, 1)
-    sock.setsockopt(zmq.CURVE_SERVER, 1)
-    sock.setsockopt(zmq.CURVE_SECRETKEY, secret_key)
-    sock.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-    sock.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    return sock

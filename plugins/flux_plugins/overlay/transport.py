@@ -22,13 +22,6 @@ from flux.idset import IDset
 from flux.message import Message
 from flux.taskmap import TaskMap
 from flux.taskmap import decode as decode_taskmap
-from flux_plugins.overlay.address import (
-    choose_endpoint,
-    ipc_endpoint,
-    listen_address,
-    tcp_endpoint,
-    transports,
-)
 from flux_plugins.overlay.card import Card, gather_hosts, read_card
 from flux_plugins.overlay.downstream import Downstream
 from flux_plugins.overlay.family import Family
@@ -37,10 +30,17 @@ from flux_plugins.overlay.peers import Peer, Peers, Status
 from flux_plugins.overlay.rejoin import Rejoin, ancestors
 from flux_plugins.overlay.service import GOODBYE_TIMEOUT, OverlayService
 from flux_plugins.overlay.settings import Settings, duration
-from flux_plugins.overlay.sockets import LINGER_MS
 from flux_plugins.overlay.topology import DEFAULT_SHAPE, Topology
 from flux_plugins.overlay.upstream import ParentLink, Upstream
-from flux_plugins.overlay.zap import ZapHandler
+from flux_plugins.zeromq.address import (
+    choose_endpoint,
+    ipc_endpoint,
+    listen_address,
+    tcp_endpoint,
+    transports,
+)
+from flux_plugins.zeromq.sockets import LINGER_MS
+from flux_plugins.zeromq.zap import ZapHandler
 
 __all__ = ["Overlay"]
 

@@ -18,11 +18,11 @@ from flux.hooks.kernel import Switchboard
 from flux.message import CONTROL, REQUEST, RESPONSE, ROLE_OWNER, USERID_UNKNOWN, Message
 from flux_plugins.overlay import wire
 from flux_plugins.overlay.hello import GOODBYE, HELLO, Goodbye, HelloRequest, HelloResponse
-from flux_plugins.overlay.monitor import Monitor
 from flux_plugins.overlay.peers import Status
-from flux_plugins.overlay.sockets import HWM, LoopSocket
 from flux_plugins.overlay.trace import Tap
-from flux_plugins.overlay.zap import ZAP_DOMAIN
+from flux_plugins.zeromq.curve import dealer
+from flux_plugins.zeromq.monitor import Monitor
+from flux_plugins.zeromq.sockets import LoopSocket
 
 __all__ = ["ParentLink", "Upstream", "UpstreamOwner"]
 
@@ -112,7 +112,7 @@ class Upstream:
         self._leaving = False
         self._ended = ""
         self.link: ParentLink | None = None
-        sock = _dealer(context, uuid, keys, parent_key)
+        sock = dealer(context, uuid, keys, parent_key)
         self._monitor = Monitor(context, sock, self._connection_event, self._failed)
         self._socket = LoopSocket(sock, self._frames, self._failed, on_empty=self._empty)
 
@@ -281,18 +281,3 @@ class Upstream:
         self._joined.cancel()
         self._monitor.close()
         self._socket.close()
-
-
-def _dealer(
-    context: zmq.Context[zmq.Socket[bytes]], uuid: str, keys: tuple[bytes, bytes], parent_key: str
-) -> zmq.Socket[bytes]:
-    sock = context.socket(zmq.DEALER)
-    sock.setsockopt(zmq.IDENTITY, uuid.encode())
-    sock.setsockopt(zmq.SNDHWM, HWM)
-    sock.setsockopt(zmq.RCVHWM, HWM)
-    sock.setsockopt(zmq.IPV6, 1)
-    sock.setsockopt(zmq.CURVE_PUBLICKEY, keys[0])
-    sock.setsockopt(zmq.CURVE_SECRETKEY, keys[1])
-    sock.setsockopt(zmq.CURVE_SERVERKEY, parent_key.encode())
-    sock.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-    return sock

@@ -15,7 +15,7 @@ from flux_plugins.overlay.downstream import Downstream
 from flux_plugins.overlay.hello import HelloRequest, HelloResponse, check_hello
 from flux_plugins.overlay.peers import Peer, Peers
 from flux_plugins.overlay.upstream import Upstream
-from flux_plugins.overlay.zap import ZapHandler
+from flux_plugins.zeromq.zap import ZapHandler
 
 VERSION = 0x5800
 LIMIT = 10.0

@@ -7,15 +7,15 @@ import pytest
 from flux.errors import FluxError
 from flux.hostlist import Hostlist
 from flux.taskmap import TaskMap
-from flux_plugins.overlay.address import (
+from flux_plugins.overlay.card import Card, gather_hosts, read_card
+from flux_plugins.overlay.settings import Settings
+from flux_plugins.zeromq.address import (
     choose_endpoint,
     ipc_endpoint,
     listen_address,
     tcp_endpoint,
     transports,
 )
-from flux_plugins.overlay.card import Card, gather_hosts, read_card
-from flux_plugins.overlay.settings import Settings
 
 
 class Attrs(dict[str, str]):

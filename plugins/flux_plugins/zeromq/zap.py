@@ -11,7 +11,7 @@ from collections.abc import Callable
 import zmq
 from zmq.utils import z85
 
-from flux_plugins.overlay.sockets import LoopSocket
+from flux_plugins.zeromq.sockets import LoopSocket
 
 __all__ = ["ANY_RANK", "ZAP_DOMAIN", "ZAP_ENDPOINT", "ZapHandler"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import zmq
 
-from flux_plugins.overlay.sockets import LoopSocket
+from flux_plugins.zeromq.sockets import LoopSocket
 
 __all__ = ["Monitor"]
 
