@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tomlkit
 
-from flux_kernel.composition_source import locate
+from flux.tomlplaces import locate
 
 STARTER = """\
 # Which plugins make up this instance: plugins.toml(5) says what may stand here.

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from flux.discovery import KINDS, nearest
+from flux.tomlplaces import Path, locate
 from flux_kernel.composition_plan import PLANNED_KINDS, Problem
 
 LINK_KEYS = ("requires", "after", "before")
@@ -26,8 +27,6 @@ _TYPES: dict[str, tuple[type, str]] = {
     "isolated": (bool, "true or false"),
     **dict.fromkeys(LINK_KEYS, (list, 'an array of plugin names such as ["kvs"]')),
 }
-
-Path = tuple[str, ...]
 
 
 class Place(NamedTuple):
@@ -200,53 +199,3 @@ def _syntax_problem(file: str, text: str, reason: str) -> Problem:
     path = tuple(re.findall(r"'([^']*)'", twice[1]))
     first = locate(text).get(path, (0, 0))[0]
     return Problem(file, line, column, ".".join(path), f"a second table of this name, the first is on line {first}")
-
-
-_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
-_DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
-_HEADER = re.compile(rf"\s*\[\s*({_DOTTED})\s*\]\s*(?:#.*)?$")
-_KEY = re.compile(rf"\s*({_DOTTED})\s*=\s*")
-_INLINE_KEY = re.compile(rf"[{{,]\s*({_NAME})\s*=")
-
-
-def locate(text: str) -> dict[Path, tuple[int, int]]:
-    """Line and column of each table header and key of a TOML text; the first one counts.
-
-    A table without a header of its own stands where its first member does.
-    """
-    positions: dict[Path, tuple[int, int]] = {}
-    table: Path = ()
-    for number, line in _lines_outside_strings(text):
-        header, key = _HEADER.match(line), _KEY.match(line)
-        if header:
-            table = _split(header[1])
-            _record(positions, table, number, header.start(1))
-        elif key:
-            path = (*table, *_split(key[1]))
-            _record(positions, path, number, key.start(1))
-            if line.startswith("{", key.end()):
-                for inner in _INLINE_KEY.finditer(line, key.end()):
-                    _record(positions, (*path, *_split(inner[1])), number, inner.start(1))
-    return positions
-
-
-def _record(positions: dict[Path, tuple[int, int]], path: Path, line: int, offset: int) -> None:
-    for depth in range(1, len(path) + 1):
-        positions.setdefault(path[:depth], (line, offset + 1))
-
-
-def _split(dotted: str) -> Path:
-    return tuple(part.strip("\"'") for part in re.findall(_NAME, dotted))
-
-
-def _lines_outside_strings(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that do not begin inside a multi-line string."""
-    delimiter = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if not delimiter:
-            yield number, line
-        for found in re.findall(r'"""|\'\'\'', line):
-            if found == delimiter:
-                delimiter = ""
-            elif not delimiter:
-                delimiter = found
