@@ -13,7 +13,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from flux.content import RawRPC
+from flux.core.steady import SteadyRPC
 from flux.errors import FluxError, ProtocolError
+from flux.future import Future
 from flux.hashes import hasher
 from flux.message import NODEID_UPSTREAM, Message
 from flux.module import DEFERRED, Module, event, request
@@ -103,14 +105,16 @@ class Content(Module):
         if self._leader and self.backing is None:
             raise FluxError(errno.ENOENT)
         self._loading[digest] = [msg]
-        source = (
-            RawRPC(self.flux, "content-backing.load", digest)
-            if self._leader
-            else RawRPC(self.flux, "content.load", digest, NODEID_UPSTREAM)
-        )
-        source.then(self._loaded, digest)
+        if self._leader:
+            RawRPC(self.flux, "content-backing.load", digest).then(self._loaded, digest)
+        else:
+            self._upward("content.load", digest).then(self._loaded, digest)
 
-    def _loaded(self, source: RawRPC, digest: bytes) -> None:
+    def _upward(self, topic: str, data: bytes | None) -> SteadyRPC:
+        """Ask the rank above, or whichever comes to be the one above meanwhile."""
+        return SteadyRPC(self.flux, lambda: RawRPC(self.flux, topic, data, NODEID_UPSTREAM))
+
+    def _loaded(self, source: Future, digest: bytes) -> None:
         waiting = self._loading.pop(digest)
         try:
             blob = source.get()
@@ -143,7 +147,7 @@ class Content(Module):
         """Answer only when every rank can load the blob, that is when rank 0 has it."""
         self._upstream += 1
         try:
-            await RawRPC(self.flux, "content.store", blob or None, NODEID_UPSTREAM)
+            await self._upward("content.store", blob or None)
         finally:
             self._upstream -= 1
         self.cache.add(digest, blob, dirty=False)
@@ -157,7 +161,7 @@ class Content(Module):
         return self._write_batch_through(req.blobs)
 
     async def _write_batch_through(self, blobs: list[tuple[bytes, bytes]]) -> None:
-        await self.flux.rpc("content.store-batch", {"blobs": blobs}, NODEID_UPSTREAM)
+        await SteadyRPC(self.flux, lambda: self.flux.rpc("content.store-batch", {"blobs": blobs}, NODEID_UPSTREAM))
         for digest, blob in blobs:
             self.cache.add(digest, blob, dirty=False)
 
