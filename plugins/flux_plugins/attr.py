@@ -62,6 +62,8 @@ class Attr(Module):
     def start(self) -> None:
         """Check the attributes that were set on the command line. FluxError EINVAL names the first bad one."""
         self.table = self.broker.attrs
+        if self.table.get("jobid-path") is None:
+            self.table.set("jobid-path", "/")
         for name in self.table:
             if not is_known(name):
                 raise FluxError(errno.EINVAL, f"unknown attribute {name}{_nearest(name)}")

@@ -151,10 +151,14 @@ class Rlist(ResourceSetImplementation):
             del self._r.nodes[rank]
         self._prune()
 
-    def remap(self) -> None:
-        """Number the ranks 0 to N-1 in their order."""
-        new = {rank: i for i, rank in enumerate(sorted(self._r.nodes))}
-        self._r.nodes = {new[rank]: self._r.nodes[rank] for rank in new}
+    def remap(self, numbers: Mapping[int, int] | None = None) -> None:
+        """Number the ranks anew.
+
+        Args:
+            numbers: the new number of each rank; by default 0 to N-1 in their order.
+        """
+        new = numbers or {rank: i for i, rank in enumerate(sorted(self._r.nodes))}
+        self._r.nodes = {new[rank]: self._r.nodes[rank] for rank in sorted(new, key=new.__getitem__)}
         for name, ranks in self._r.properties.items():
             self._r.properties[name] = IDset(new[rank] for rank in ranks)
 

@@ -30,6 +30,11 @@ __all__ = ["PMIBootstrap"]
 
 _LAUNCHERS = ("SLURM_PROCID", "PALS_RANKID", "ALPS_APP_PE")
 _VARIABLES = ("PMI_FD", "PMI_PORT", "PMI_ID", "PMI_RANK", "PMI_SIZE", "PMI_SPAWNED", "FLUX_PMI_LIBRARY_PATH")
+_ENCLOSING = {
+    "parent-uri": "FLUX_URI",
+    "parent-kvs-namespace": "FLUX_KVS_NAMESPACE",
+    "jobid-path": "FLUX_JOB_ID_PATH",
+}
 
 
 class PMIBootstrap(Bootstrap):
@@ -75,7 +80,7 @@ class PMIBootstrap(Bootstrap):
         level = self._optional("flux.instance-level")
         taskmap = hint = None
         if level is not None:
-            attrs |= {"instance-level": level, "jobid": kvsname}
+            attrs |= {"instance-level": level, "jobid": kvsname, **self._enclosing()}
             hint = self._optional("flux.tbon-interface-hint")
             taskmap = self._optional("flux.taskmap")
         mapping = self._mapping(taskmap or self._optional("PMI_process_mapping"))
@@ -84,6 +89,11 @@ class PMIBootstrap(Bootstrap):
         if hint is not None:
             attrs["tbon.interface-hint"] = hint
         return attrs
+
+    def _enclosing(self) -> dict[str, str]:
+        """Where the instance is whose job this one is, as the job shell has told each task."""
+        named = {name: self.environ.get(variable, "") for name, variable in _ENCLOSING.items()}
+        return {name: value for name, value in named.items() if value}
 
     def _optional(self, key: str) -> str | None:
         try:

@@ -22,6 +22,7 @@ from flux.resource import ResourceSet
 from flux.resource.Rlist import Rlist
 from flux_plugins.resource.acquire import Acquisition
 from flux_plugins.resource.discovery import configured, join, local_inventory, missing, read_R, with_nodelist
+from flux_plugins.resource.enclosing import EnclosingJob
 from flux_plugins.resource.journal import Journal
 from flux_plugins.resource.protocol import (
     DrainRequest,
@@ -59,6 +60,7 @@ class Resource(Module):
         self._txn = KVSTxn()
         self._journal = Journal(self, self._store)
         self._acquired = Acquisition(self)
+        self._job = EnclosingJob(self)
 
     # -- discovery
 
@@ -78,7 +80,13 @@ class Resource(Module):
         if excluded:
             self.status.excluded = self._targets(excluded, hosts)
         if wanted is not None:
-            self._define(wanted, "configuration")
+            self.define(wanted, "configuration")
+        self._job.follow(take_R=wanted is None and not (self.conf.get("resource") or {}).get("rediscover"))
+
+    def discover(self) -> None:
+        """Take what the ranks have found for the inventory, once all have, if nobody has said what it is."""
+        if self._inventory is None and not self._job.asking and self._found_ranks.count() == self.size:
+            self.define(ResourceSet(join(self._found)), "dynamic-discovery")
 
     def _collect(self, part: Rlist) -> None:
         """Take what a subtree has, to be passed on at the end of this turn of the loop."""
@@ -96,8 +104,7 @@ class Resource(Module):
         if self._inventory is None:
             self._found.append(part)
             self._found_ranks |= part.ranks()
-            if self._found_ranks.count() == self.size:
-                self._define(ResourceSet(join(self._found)), "dynamic-discovery")
+            self.discover()
         elif self._method in ("configuration", "kvs"):
             self._verify(part)
 
@@ -114,8 +121,10 @@ class Resource(Module):
             if rank not in self.status.drained:
                 self._drain(IDset(rank), f"rank {rank} lacks configured resources: {what}", "update")
 
-    def _define(self, inventory: ResourceSet, method: str) -> None:
+    def define(self, inventory: ResourceSet, method: str) -> None:
+        """Let the instance have these resources; method says where they come from."""
         self._inventory, self._method = inventory, method
+        inventory.expiration = self._job.expiration or inventory.expiration
         self._R = with_nodelist(inventory)
         online = self.status.online
         drained, excluded = self.status.drained, self.status.excluded
@@ -143,7 +152,7 @@ class Resource(Module):
             self.log.error(f"resource.R: {exc}")
             return
         if stored.ranks == IDset(range(self.size)) and self._is_here(stored.rlist.copy_ranks(self.rank)):
-            self._define(stored, "kvs")
+            self.define(stored, "kvs")
 
     def _is_here(self, part: Rlist) -> bool:
         own = local_inventory(self.rank, self._hostname)
@@ -368,7 +377,7 @@ class Resource(Module):
         beyond = inventory.ranks - IDset(range(self.size))
         if beyond and not req.force:
             raise FluxError(errno.EOVERFLOW, f"{req.path} has ranks {beyond}, the instance has {self.size} brokers")
-        self._define(inventory, "reload")
+        self.define(inventory, "reload")
 
     @request("monitor-waitup", payload=WaitUpRequest)
     def monitor_waitup(self, msg: Message, req: WaitUpRequest) -> Any:
@@ -388,10 +397,16 @@ class Resource(Module):
     @request("expiration-update", payload=ExpirationRequest)
     def expiration_update(self, _msg: Message, req: ExpirationRequest) -> None:
         self._require_leader()
-        self.inventory.expiration = req.expiration
+        self.expire(req.expiration)
+
+    def expire(self, expiration: float) -> None:
+        """The resources go away then, in seconds since the epoch; 0 for never."""
+        if self.inventory.expiration == expiration:
+            return
+        self.inventory.expiration = expiration
         self._R = with_nodelist(self.inventory)
-        self._journal.post("resource-update", {"expiration": req.expiration})
-        self._acquired.publish({"expiration": req.expiration})
+        self._journal.post("resource-update", {"expiration": expiration})
+        self._acquired.publish({"expiration": expiration})
 
     def disconnected(self, sender: str) -> None:
         self._waiting_up = [(up, msg) for up, msg in self._waiting_up if msg.sender != sender]

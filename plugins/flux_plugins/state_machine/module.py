@@ -206,7 +206,7 @@ class StateMachine(Module):
         commands = os.path.dirname(sys.executable)
         if os.path.exists(os.path.join(commands, "flux")) and commands not in environ.get("PATH", "").split(":"):
             environ["PATH"] = f"{commands}:{environ.get('PATH', os.defpath)}"
-        for name in ("FLUX_KVS_NAMESPACE", "FLUX_PROXY_REMOTE", "PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT"):
+        for name in _NOT_FOR_PROGRAMS:
             environ.pop(name, None)
         return environ
 
@@ -319,6 +319,10 @@ class StateMachine(Module):
         self._subscribers.end()
 
 
+_NOT_FOR_PROGRAMS = (
+    *("FLUX_KVS_NAMESPACE", "FLUX_JOB_ID_PATH", "FLUX_PROXY_REMOTE"),
+    *("PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT"),
+)
 _PROGRAM_GRACE = 5.0  # seconds
 _FAILED = {
     Action.AWAIT_PARENT: "parent-fail",

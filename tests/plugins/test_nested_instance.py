@@ -1,0 +1,95 @@
+"""An instance that is a job: its attributes, its resources, and how it is found from outside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from flux.job.JobID import JobID
+from flux.testing import Instance
+from flux_plugins.resource.enclosing import for_brokers
+
+SHOWN = "instance-level jobid jobid-path parent-uri parent-kvs-namespace size local-uri"
+SCRIPT = f"""
+for name in {SHOWN}; do echo "$name=$(flux getattr $name)"; done
+echo "parent-size=$(flux --parent getattr size)"
+echo "found=$(flux --parent uri $(flux getattr jobid))"
+echo "R=$(flux resource R)"
+echo "method=$(flux kvs get resource.eventlog | grep resource-define)"
+echo "inner=$(flux run printenv FLUX_JOB_ID_PATH)"
+"""
+
+
+def nested(instance: Instance, *options: str) -> dict[str, str]:
+    """Lines NAME=VALUE that the script has printed in an instance which is a job of the given one."""
+    done = instance.run("flux", "run", *options, "flux", "start", "sh", "-c", SCRIPT)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def outer() -> Any:
+    with Instance(2) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def shown(outer: Instance) -> dict[str, str]:
+    return nested(outer, "-N2", "-n2", "-c1", "-t30m")
+
+
+def test_instance_that_is_no_job(outer: Instance) -> None:
+    values = json.loads(outer.run("flux", "lsattr", "--json").stdout)
+    assert (values["instance-level"], values["jobid-path"]) == ("0", "/")
+    assert not {"jobid", "parent-uri", "parent-kvs-namespace"} & values.keys()
+
+
+def test_attributes_of_a_nested_instance(outer: Instance, shown: dict[str, str]) -> None:
+    assert (shown["instance-level"], shown["size"], shown["parent-size"]) == ("1", "2", "2")
+    assert shown["parent-uri"] == outer.uri
+    assert shown["parent-kvs-namespace"] == f"job-{int(JobID(shown['jobid']))}"
+    assert shown["jobid-path"] == f"/{shown['jobid']}"
+    assert shown["inner"].startswith(f"{shown['jobid-path']}/")
+
+
+def test_uri_of_a_nested_instance_is_known_outside(shown: dict[str, str]) -> None:
+    scheme, path = shown["found"].split("://")
+    assert scheme == "ssh"
+    assert path.endswith(shown["local-uri"].removeprefix("local://"))
+
+
+def test_resources_of_a_nested_instance_are_those_of_the_job(outer: Instance, shown: dict[str, str]) -> None:
+    R = json.loads(shown["R"])["execution"]
+    given = json.loads(outer.run("flux", "job", "info", shown["jobid"], "R").stdout)["execution"]
+    assert R["R_lite"] == given["R_lite"]
+    assert R["expiration"] == given["expiration"] > 0
+    assert '"method":"job-info"' in shown["method"].replace(" ", "")
+
+
+def test_more_brokers_than_nodes_share_what_they_find(outer: Instance) -> None:
+    found = nested(outer, "-N1", "-n2", "-o", "cpu-affinity=off")
+    assert found["size"] == "2"
+    assert '"method":"dynamic-discovery"' in found["method"].replace(" ", "")
+
+
+def R_of(ranks: str, nodelist: str) -> dict[str, Any]:
+    children = {"core": "0-3"}
+    execution = {"R_lite": [{"rank": ranks, "children": children}], "nodelist": [nodelist], "expiration": 7.0}
+    return {"version": 1, "execution": {**execution, "starttime": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "hosts"),
+    [(None, "a[4,6,9]"), ("[[0,3,1,1]]", "a[4,6,9]"), ("[[2,1,1,1],[0,2,1,1]]", "a[9,4,6]")],
+)
+def test_ranks_of_the_job_become_ranks_of_the_brokers(mapping: str | None, hosts: str) -> None:
+    resources = for_brokers(R_of("4,6,9", "a[4,6,9]"), 3, mapping)
+    assert resources is not None
+    assert (str(resources.ranks), str(resources.nodelist), resources.expiration) == ("0-2", hosts, 7.0)
+
+
+@pytest.mark.parametrize(("size", "mapping"), [(2, None), (3, "[[0,1,3,1]]")])
+def test_brokers_that_are_not_one_to_a_rank_get_no_R(size: int, mapping: str | None) -> None:
+    assert for_brokers(R_of("4,6,9", "a[4,6,9]"), size, mapping) is None
