@@ -1,21 +1,34 @@
-"""Ranks above 0: hold roots that rank 0 announced, relay commits to it, answer them when their outcome is told."""
+"""Ranks above 0: hold roots that rank 0 announced, relay commits to it, answer them when their outcome is told.
+
+A commit may be lost on its way with a broker, and with the back-log of events an outcome: then what has no outcome
+is relayed once more. Rank 0 knows a transaction by its name and commits it once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
+from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
+from flux.future import Future
+from flux.message import Message
 from flux_plugins.kvs.namespaces import Namespace, Unknown
 from flux_plugins.kvs.requests import ErrorEvent, SetrootEvent
 
 if TYPE_CHECKING:
-    from flux.message import Message
-    from flux.rpc import RPC
     from flux_plugins.kvs.module import Kvs
 
 __all__ = ["Follower"]
+
+
+class Relayed(NamedTuple):
+    """A commit on its way: the request to be answered, and what rank 0 was sent."""
+
+    msg: Message
+    payload: dict[str, Any]
 
 
 class Follower:
@@ -28,7 +41,8 @@ class Follower:
     def __init__(self, kvs: Kvs) -> None:
         self.kvs = kvs
         self.namespaces: dict[str, Namespace] = {}
-        self.pending: dict[str, Message] = {}
+        self.pending: dict[str, Relayed] = {}
+        self._origin = uuid4().hex[:8]
         self._fetching: dict[str, asyncio.Future[None]] = {}
         self._paused: dict[str, list[SetrootEvent]] = {}
         self._count = 0
@@ -48,12 +62,14 @@ class Follower:
         if fetching is None:
             fetching = self._fetching[name] = self.kvs.flux.loop.create_future()
             fetching.add_done_callback(_retrieve)
-            self.kvs.flux.rpc("kvs.getroot", {"namespace": name, "flags": 0}, nodeid=0).then(
-                self._fetched, name, fetching
-            )
+            self._ask_root(name).then(self._fetched, name, fetching)
         await asyncio.shield(fetching)
 
-    def _fetched(self, request: RPC, name: str, fetching: asyncio.Future[None]) -> None:
+    def _ask_root(self, name: str) -> SteadyRPC:
+        flux = self.kvs.flux
+        return SteadyRPC(flux, lambda: flux.rpc("kvs.getroot", {"namespace": name, "flags": 0}, nodeid=0))
+
+    def _fetched(self, request: Future, name: str, fetching: asyncio.Future[None]) -> None:
         if self._fetching.get(name) is not fetching:
             return  # an event has told meanwhile
         del self._fetching[name]
@@ -70,10 +86,33 @@ class Follower:
     def relay(self, msg: Message, namespace: str, ops: list[Any], flags: int) -> None:
         """Have rank 0 commit a transaction; the request is answered when an event tells the outcome."""
         self._count += 1
-        name = f"transaction_req.{self.kvs.rank}.{self._count}"
-        self.pending[name] = msg
+        name = f"transaction_req.{self.kvs.rank}.{self._origin}.{self._count}"
         payload = {"ops": ops, "name": name, "namespace": namespace, "flags": flags}
+        self.pending[name] = Relayed(msg, payload)
         self.kvs.flux.notify("kvs.relaycommit", payload, nodeid=0)
+
+    def relay_again(self) -> None:
+        """The way to rank 0 is another one: what has no outcome may have been lost on the old one."""
+        for relayed in self.pending.values():
+            self.kvs.flux.notify("kvs.relaycommit", relayed.payload, nodeid=0)
+
+    def resync(self) -> None:
+        """Events are lost to this rank: ask for what they may have told."""
+        self.relay_again()
+        for name in self.namespaces:
+            self._ask_root(name).then(self._resynced, name)
+
+    def _resynced(self, request: Future, name: str) -> None:
+        try:
+            root = request.get()
+        except FluxError as exc:
+            if exc.errno == errno.ENOTSUP:
+                self._on_removed(name)
+            else:
+                self.kvs.log.error("the root of a namespace is not known any more", namespace=name, error=str(exc))
+                self.namespaces.pop(name, None)
+            return
+        self._on_setroot(name, SetrootEvent(name, root["rootseq"], root["rootref"], [], root["owner"]))
 
     # -- events
 
@@ -113,13 +152,13 @@ class Follower:
             for msg in namespace.advance(event.rootref, event.rootseq):
                 self.kvs.respond(msg, namespace.root())
         for transaction in event.names:
-            if (request := self.pending.pop(transaction, None)) is not None:
-                self.kvs.respond(request, {"rootref": event.rootref, "rootseq": event.rootseq})
+            if (relayed := self.pending.pop(transaction, None)) is not None:
+                self.kvs.respond(relayed.msg, {"rootref": event.rootref, "rootseq": event.rootseq})
 
     def _on_error(self, names: list[str], errnum: int) -> None:
         for name in names:
-            if (msg := self.pending.pop(name, None)) is not None:
-                self.kvs.flux.respond_error(msg, errnum)
+            if (relayed := self.pending.pop(name, None)) is not None:
+                self.kvs.flux.respond_error(relayed.msg, errnum)
 
     def _on_removed(self, name: str) -> None:
         self._paused.pop(name, None)
@@ -133,7 +172,7 @@ class Follower:
     def stop(self) -> None:
         """Answer what waits."""
         waiting = [msg for namespace in self.namespaces.values() for msg in namespace.waiting()]
-        for msg in [*waiting, *self.pending.values()]:
+        for msg in [*waiting, *(relayed.msg for relayed in self.pending.values())]:
             self.kvs.flux.respond_error(msg, errno.ENOSYS, "the kvs module is being unloaded")
 
 

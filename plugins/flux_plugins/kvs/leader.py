@@ -21,6 +21,7 @@ from flux_plugins.kvs.cache import Missing
 from flux_plugins.kvs.commit import RootUpdate, merge
 from flux_plugins.kvs.namespaces import Namespace
 from flux_plugins.kvs.periodic import Periodic
+from flux_plugins.kvs.relays import Outcome, Relays
 from flux_plugins.kvs.requests import Checkpoint
 from flux_plugins.kvs.stats import Counter
 from flux_plugins.kvs.transaction import Transaction
@@ -50,6 +51,7 @@ class Leader:
         self.merged = Counter()
         self.unstored: dict[str, bytes] = {}
         self.read_only = False
+        self.relays = Relays()
         self._ready: list[Namespace] = []
         self._count = 0
 
@@ -160,6 +162,12 @@ class Leader:
         """Tell another rank that its transaction failed."""
         self._publish_error(namespace, [name], error.errno)
 
+    def tell_again(self, name: str) -> None:
+        """Tell how a relayed transaction ended; whoever asks has not heard it. One under way is told in time."""
+        outcome = self.relays.outcome(name)
+        if outcome is not None:
+            self._publish(*outcome)
+
     def _schedule(self, namespace: Namespace) -> None:
         namespace.busy = True
         if not self._ready:
@@ -235,6 +243,7 @@ class Leader:
             "owner": namespace.owner,
         }
         self._publish(namespace.name, "setroot", payload)
+        self._record(update.applied, Outcome(namespace.name, "setroot", {**payload, "names": [], "keys": {}}))
         root = namespace.root()
         for msg in waiting:
             self.kvs.respond(msg, root)
@@ -269,8 +278,17 @@ class Leader:
 
     # -- events
 
+    def _record(self, applied: list[Transaction], outcome: Outcome) -> None:
+        for transaction in applied:
+            if transaction.msg is None:
+                own = outcome.payload | {"names": [transaction.name]}
+                self.relays.end(transaction.name, outcome._replace(payload=own))
+
     def _publish_error(self, namespace: str, names: list[str], errnum: int) -> None:
-        self._publish(namespace, "error", {"namespace": namespace, "names": names, "errnum": errnum})
+        payload = {"namespace": namespace, "names": names, "errnum": errnum}
+        self._publish(namespace, "error", payload)
+        for name in names:
+            self.relays.end(name, Outcome(namespace, "error", payload | {"names": [name]}))
 
     def _publish(self, namespace: str, what: str, payload: dict[str, Any]) -> None:
         self.kvs.flux.event_send(f"kvs.namespace-{namespace}-{what}", payload, private=True)

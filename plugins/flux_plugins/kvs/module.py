@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from flux.constants import FLUX_KVS_SYNC, KVS_PRIMARY_NAMESPACE
 from flux.content import digest_of, load_async
 from flux.errors import FluxError, ProtocolError, as_flux_error
+from flux.idset import IDset
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
 from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache
@@ -204,6 +205,10 @@ class Kvs(Module):
     def relaycommit(self, msg: Message, req: RelayRequest) -> Any:
         if self.leader is None:
             raise FluxError(errno.EINVAL, "transactions are relayed to rank 0")
+        if self.leader.relays.is_known(req.name):
+            self.leader.tell_again(req.name)
+            return DEFERRED
+        self.leader.relays.begin(req.name)
         try:
             transaction = Transaction(req.name, check_ops(req.ops, guest=False), req.flags, None)
             self.leader.submit(self.leader.open(req.namespace), transaction)
@@ -261,6 +266,16 @@ class Kvs(Module):
     def on_namespace_event(self, msg: Message) -> None:
         if self.follower is not None:
             self.follower.on_event(msg)
+
+    @event("overlay.resync")
+    def on_resync(self, _msg: Message) -> None:
+        if self.follower is not None:
+            self.follower.resync()
+
+    @event("overlay.moved")
+    def on_moved(self, msg: Message) -> None:
+        if self.follower is not None and self.rank in IDset(msg.payload["ranks"]):
+            self.follower.relay_again()
 
     @event("content.full")
     def on_content_full(self, msg: Message) -> None:

@@ -7,10 +7,15 @@ share one request to kvs, and those who follow appends fetch only the blobs they
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import Any
 
+import msgspec
+
 from flux.constants import KVS_PRIMARY_NAMESPACE
+from flux.core.steady import SteadyRPC
 from flux.errors import EndOfStream, FluxError, as_flux_error
+from flux.future import Future
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, Subscribers, event, request
 from flux.rpc import RPC
@@ -135,6 +140,26 @@ class KvsWatch(Module):
             self._look(namespace, watcher)
         if namespace.starting:
             self._start_waiting(namespace)
+
+    @event("overlay.resync")
+    def on_resync(self, _msg: Message) -> None:
+        """Events are lost to this rank: ask rank 0 for the roots that they may have told."""
+        for namespace in list(self._namespaces.values()):
+            request = {"namespace": namespace.name, "flags": 0}
+            SteadyRPC(self.flux, partial(self.flux.rpc, "kvs.getroot", request, 0)).then(self._resynced, namespace)
+
+    def _resynced(self, answer: Future, namespace: WatchedNamespace) -> None:
+        try:
+            root = msgspec.convert(answer.get(), Root)
+        except FluxError as exc:
+            self._close(namespace, exc)
+            return
+        if not namespace.set_root(root.rootref, root.rootseq, root.owner):
+            return
+        for watcher in [watcher for watcher in namespace if watcher not in namespace.starting]:
+            watcher.add_root(root.rootref)
+            self._look(namespace, watcher)
+        self._start_waiting(namespace)
 
     # -- looking at a root
 
