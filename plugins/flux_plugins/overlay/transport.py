@@ -44,6 +44,7 @@ from flux_plugins.zeromq.zap import ZapHandler
 
 __all__ = ["Overlay"]
 
+MOVED = "overlay.moved"
 _MIN_TICK = 0.01
 _ORPHAN_GRACE = 2.0  # seconds that an orphan gets to notice that it is one, on top of tbon.reparent-timeout
 
@@ -255,6 +256,8 @@ class Overlay(OverlayService):
             self._reported = self.peers.status
             self._up.send_status(self.peers.status)
         self._monitors.publish({"rank": rank, "status": "full", "torpid": False, "parent": True})
+        ranks = str(IDset(self.topology.subtree(self.broker.rank)))
+        self.flux.event_send(MOVED, {"rank": self.broker.rank, "parent": rank, "ranks": ranks}, private=True)
 
     def _fail(self) -> None:
         if self.broker.switch.has_service("state-machine"):
