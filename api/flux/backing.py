@@ -20,7 +20,7 @@ import msgspec
 from flux.errors import FluxError, ProtocolError
 from flux.hashes import hasher
 from flux.message import Message
-from flux.module import DEFERRED, Module, request
+from flux.module import DEFERRED, USER, Module, request
 
 __all__ = ["BackingModule", "BackingStore", "Blobs", "CheckpointPut", "StoreBatch"]
 
@@ -231,7 +231,7 @@ class BackingModule(Module):
     async def _put_checkpoint(self, value: dict[str, Any]) -> None:
         await self.in_order(lambda: self.backing.put_checkpoint(value))
 
-    @request("stats-get")
+    @request("stats-get", allow=USER)
     async def stats_get(self, msg: Message) -> dict[str, Any]:
         counts = await self.in_order(self.backing.stats)
         return {**self.runner.counters.as_dict(), **counts, "path": self.backing.path, "full": self.backing.full}

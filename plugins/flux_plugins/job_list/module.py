@@ -9,8 +9,9 @@ from flux.constants import FLUX_JOB_STATE_ACTIVE, FLUX_JOB_STATE_INACTIVE
 from flux.errors import FluxError
 from flux.job.fluid import encode as encode_id
 from flux.kvs import lookup_async
-from flux.message import FLAG_STREAMING, ROLE_ADMIN, ROLE_OWNER, Message
-from flux.module import DEFERRED, USER, Module, Subscribers, event, request
+from flux.message import FLAG_STREAMING, Message
+from flux.module import ALL, DEFERRED, USER, Module, Subscribers, event, request
+from flux.module.access import check_public, is_private
 from flux_plugins.job_list.attributes import ATTRIBUTES, expand
 from flux_plugins.job_list.constraint import Match, compile_constraint
 from flux_plugins.job_list.job import ListedJob
@@ -133,14 +134,9 @@ class JobList(Module):
             either = [{"states": [req.states & FLUX_JOB_STATE_ACTIVE]}, _inactive(req.states, req.results)]
             parts.append({"or": either})
         parts += [{key: [value]} for key, value in (("name", req.name), ("queue", req.queue)) if value is not None]
-        if self._is_private(msg):
+        if is_private(self.conf, msg):
             parts.append({"userid": [msg.userid]})
         return compile_constraint({"and": parts})
-
-    def _is_private(self, msg: Message) -> bool:
-        """True when the sender may see its own jobs only."""
-        private = (self.conf.get("access") or {}).get("private-mode")
-        return bool(private) and not msg.rolemask & (ROLE_OWNER | ROLE_ADMIN)
 
     # -- list-id
 
@@ -173,7 +169,7 @@ class JobList(Module):
             self._waiting.setdefault(req.id, []).append((msg, req))
 
     def _answer_id(self, job: ListedJob, msg: Message, req: ListIdRequest) -> None:
-        if self._is_private(msg) and job.userid != msg.userid:
+        if is_private(self.conf, msg) and job.userid != msg.userid:
             self.flux.respond_error(msg, errno.ENOENT)
         elif job.state < req.state:
             self._waiting.setdefault(req.id, []).append((msg, req))
@@ -201,8 +197,7 @@ class JobList(Module):
 
     @request("job-stats", allow=USER, streaming="optional")
     def job_stats(self, msg: Message) -> Any:
-        if self._is_private(msg):
-            raise FluxError(errno.EPERM, "the instance is private: statistics are for its owner")
+        check_public(self.conf, msg)
         if not msg.is_streaming:
             return self.store.stats.encode()
         self._stats_watchers.add(msg)
@@ -212,6 +207,11 @@ class JobList(Module):
     def _publish_stats(self) -> None:
         self._stats_timer = None
         self._stats_watchers.publish(self.store.stats.encode())
+
+    @request("stats-get", allow=ALL)
+    def stats_get(self, msg: Message) -> dict[str, Any]:
+        check_public(self.conf, msg)
+        return {**self.runner.counters.as_dict(), **self.stats()}
 
     def stats(self) -> dict[str, Any]:
         store = self.store

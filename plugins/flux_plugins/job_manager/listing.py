@@ -10,6 +10,7 @@ import msgspec
 
 from flux.errors import FluxError, ProtocolError
 from flux.message import Message
+from flux.module.access import is_private
 from flux_plugins.job_manager.control import check_access
 from flux_plugins.job_manager.machine import Job
 from flux_plugins.job_manager.payloads import GetAttr, Purge, PurgeId
@@ -30,6 +31,8 @@ class Listing:
 
     def getattr(self, msg: Message, req: GetAttr) -> dict[str, Any]:
         job = self._manager.job(req.id)
+        if is_private(self._manager.conf, msg) and (job is None or job.userid != msg.userid):
+            raise FluxError(errno.EPERM)  # the same for both, so that it does not tell which jobs there are
         if job is None:
             raise FluxError(errno.EINVAL, "unknown job")
         check_access(job, msg)

@@ -9,7 +9,8 @@ import msgspec
 
 from flux.errors import FluxError
 from flux.message import REQUEST, RESPONSE, ROLE_OWNER, Message
-from flux.module import DEFERRED, USER, Module, request
+from flux.module import ALL, DEFERRED, USER, Module, request
+from flux.module.access import check_public
 from flux_plugins.job_manager import payloads, restart, submit
 from flux_plugins.job_manager.control import Control
 from flux_plugins.job_manager.listing import Listing
@@ -201,7 +202,13 @@ class JobManager(Module):
 
     @request("getinfo", allow=USER)
     def getinfo(self, msg: Message) -> Any:
+        check_public(self.conf, msg)
         return {"max_jobid": self.manager.max_jobid}
+
+    @request("stats-get", allow=ALL)
+    def stats_get(self, msg: Message) -> dict[str, Any]:
+        check_public(self.conf, msg)
+        return {**self.runner.counters.as_dict(), **self.stats()}
 
     @request("alloc-query", allow=USER)
     def alloc_query(self, msg: Message) -> Any:

@@ -1,6 +1,6 @@
 """`local://` connections: a UNIX stream socket, peer credentials, RFC 3 framing and hand-shake (RFC 12 roles).
 
-The socket has mode 0600 unless guests are configured (`[access] allow-guest-user`), then 0777.
+Everybody may connect; who has no role in this instance is sent EPERM in place of a welcome (`[access]`).
 """
 
 from __future__ import annotations
@@ -14,26 +14,16 @@ import sys
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-
 from flux.core.stream import SocketLink
 from flux.errors import FluxError
-from flux.message import ROLE_LOCAL, ROLE_OWNER, ROLE_USER
+from flux.message import ROLE_OWNER
 from flux.module import Transport
+from flux_plugins.local.access import AccessPolicy
 
 __all__ = ["LocalConnector"]
 
 _SUN_PATH_MAX = 107
 _BACKLOG = 128
-
-
-class AccessPolicy(msgspec.Struct, rename="kebab", forbid_unknown_fields=True):
-    """The `[access]` table of the configuration."""
-
-    allow_guest_user: bool = False
-    allow_root_owner: bool = False
-    private_mode: bool = False
-    roles: dict[str, Any] = {}
 
 
 class LocalConnector(Transport):
@@ -46,10 +36,7 @@ class LocalConnector(Transport):
         self._accepted = 0
         self._listener: socket.socket | None = None
         self._path = ""
-        try:
-            self.policy = msgspec.convert(self.conf.get("access", {}), AccessPolicy)
-        except msgspec.ValidationError as exc:
-            raise FluxError(errno.EINVAL, f"configuration table [access]: {exc}") from None
+        self.policy = AccessPolicy.of(self.conf)
 
     def start(self) -> None:
         uri = self.broker.attrs.get("local-uri") or f"local://{self.broker.attrs['rundir']}/local-{self.rank}"
@@ -65,7 +52,7 @@ class LocalConnector(Transport):
     def _listen(self, path: str) -> None:
         _remove_stale(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        umask = os.umask(0o000 if self.policy.allow_guest_user else 0o177)
+        umask = os.umask(0)  # who is refused is told so: roles decide, not the file's mode
         try:
             listener.bind(path)
         except OSError as exc:
@@ -76,6 +63,9 @@ class LocalConnector(Transport):
         listener.listen(_BACKLOG)
         self._listener, self._path = listener, path
         self.flux.loop.add_reader(listener, self._acceptable)
+
+    def reconfigured(self, conf: dict[str, Any]) -> None:
+        self.policy = AccessPolicy.of(conf)
 
     def _acceptable(self) -> None:
         assert self._listener is not None
@@ -91,7 +81,7 @@ class LocalConnector(Transport):
 
     def _accept(self, sock: socket.socket) -> None:
         uid = peer_uid(sock)
-        userid, rolemask = self._credential(uid)
+        rolemask = self.policy.roles_of(uid, self.log.warning)
         if not rolemask:
             sock.send(bytes((errno.EPERM,)))
             sock.close()
@@ -99,15 +89,10 @@ class LocalConnector(Transport):
             return
         sock.send(b"\0")
         owner = bool(rolemask & ROLE_OWNER)
-        link = SocketLink(str(uuid4()), userid, rolemask, owner, sock, self.broker.switch.receive, self._lost)
+        link = SocketLink(str(uuid4()), uid, rolemask, owner, sock, self.broker.switch.receive, self._lost)
         self._links[link.uuid] = link
         self._accepted += 1
         self.broker.switch.attach(link)
-
-    def _credential(self, uid: int) -> tuple[int, int]:
-        if uid == os.getuid() or (uid == 0 and self.policy.allow_root_owner):
-            return os.getuid(), ROLE_OWNER | ROLE_LOCAL
-        return (uid, ROLE_USER | ROLE_LOCAL) if self.policy.allow_guest_user else (uid, 0)
 
     def _lost(self, link: SocketLink, error: FluxError) -> None:
         del self._links[link.uuid]
@@ -127,7 +112,12 @@ class LocalConnector(Transport):
         self._links.clear()
 
     def stats(self) -> dict[str, Any]:
-        return {"clients": len(self._links), "accepted": self._accepted}
+        return {
+            "clients": len(self._links),
+            "accepted": self._accepted,
+            "allow_guest_user": self.policy.allow_guest_user,
+            "allow_root_owner": self.policy.allow_root_owner,
+        }
 
 
 def peer_uid(sock: socket.socket) -> int:
