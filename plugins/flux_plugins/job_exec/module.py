@@ -8,11 +8,13 @@ import os
 from typing import Any
 
 from flux.errors import FluxError
+from flux.hostlist import Hostlist
 from flux.idset import IDset
 from flux.job.fluid import encode as encode_id
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
 from flux_plugins.job_exec.machine import Execution
+from flux_plugins.job_exec.presence import Presence
 from flux_plugins.job_exec.protocol import Barrier, CriticalRanks, Expiration, Override, read_settings
 from flux_plugins.job_exec.run import Run
 from flux_plugins.job_exec.shells import Shells, shell_environment
@@ -38,6 +40,7 @@ class JobExec(Module):
         self._counts = {"started": 0, "failed": 0}
 
     async def start(self) -> None:
+        self._presence = Presence(self.flux, self._ranks_gone, self.log.error)
         await self.flux.rpc("job-manager.exec-hello", {"service": self.module_name})
 
     async def stop(self) -> None:
@@ -97,7 +100,8 @@ class JobExec(Module):
             return TestExec(self.flux, plan, run, run.fail)
         shell = (system.get("exec") or {}).get("job_shell") or self.settings.job_shell
         env = {**self._environment, "FLUX_KVS_NAMESPACE": run.guest.namespace}
-        return Shells(self.flux, self.settings.service, [shell, str(run.id)], env, run)
+        name, is_present = str(run.id), self._presence.__contains__
+        return Shells(self.flux, self.settings.service, [shell, name], env, name, run, is_present)
 
     def forget(self, run: Run) -> None:
         """A job has no shells any more; its namespace is still to be kept."""
@@ -111,6 +115,13 @@ class JobExec(Module):
             self._all_sealed.set()
 
     # -- while jobs run
+
+    def _ranks_gone(self, ranks: IDset) -> None:
+        hosts = Hostlist(self.attrs.get("hostlist") or [])
+        for rank in ranks:
+            host = hosts[rank] if rank < len(hosts) else "a broker"
+            for run in list(self._runs.values()):
+                run.rank_gone(rank, host)
 
     @event("job-exception")
     def job_exception(self, msg: Message) -> None:

@@ -159,6 +159,11 @@ class Run:
         self._shell_gone()
         self.perform(self.execution.on_shell_lost(rank, text))
 
+    def rank_gone(self, rank: int, host: str) -> None:
+        """A broker has left the instance."""
+        if isinstance(self.launcher, Shells):
+            self.launcher.rank_gone(rank, host)
+
     def _shell_gone(self) -> None:
         if len(self._barrier):
             self._cancel_timer("barrier")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flux.core.aio import AsyncFlux
-from flux.errors import FluxError
-from flux.message import FLAG_STREAMING
-from flux.rpc import RPC
-from flux.stdio import decode_io
+from flux_plugins.job_exec.remote import OUTPUT_WINDOW, RemoteShell
 
 __all__ = ["Listener", "Shells", "shell_environment"]
 
@@ -41,69 +37,51 @@ class Shells:
     """The shells of one job.
 
     Args:
-        service: the subprocess server. cmdline, env: of each shell.
+        service: the subprocess server. cmdline, env: of each shell. name: unique to the job.
+        is_present: whether a rank is part of the instance, as far as is known.
     """
 
     def __init__(
-        self, flux: AsyncFlux, service: str, cmdline: list[str], env: dict[str, str], listener: Listener
+        self,
+        flux: AsyncFlux,
+        service: str,
+        cmdline: list[str],
+        env: dict[str, str],
+        name: str,
+        listener: Listener,
+        is_present: Callable[[int], bool],
     ) -> None:
-        self._flux = flux
-        self._service = service
-        self._cmdline = cmdline
-        self._env = env
-        self._listener = listener
-        self._component = os.path.basename(cmdline[0])
-        self._pids: dict[int, int] = {}
-        self._status: dict[int, int] = {}
-
-    @property
-    def component(self) -> str:
+        self.flux = flux
+        self.service = service
+        self.listener = listener
+        self.is_present = is_present
+        self.component = os.path.basename(cmdline[0])
         """Name of the program, as log events call it."""
-        return self._component
+        self.request: dict[str, Any] = {
+            "cmd": {"cmdline": cmdline, "env": env, "opts": {}, "channels": []},
+            "flags": _STDOUT_AND_STDERR,
+            "local_flags": 0,
+            "output_window": OUTPUT_WINDOW,
+            "resumable": name,
+        }
+        self._shells: dict[int, RemoteShell] = {}
 
     def launch(self, ranks: Sequence[int]) -> None:
         """Start a shell on each rank."""
-        cmd = {"cmdline": self._cmdline, "env": self._env, "opts": {}, "channels": []}
-        request = {"cmd": cmd, "flags": _STDOUT_AND_STDERR, "local_flags": 0}
         for rank in ranks:
-            rpc = self._flux.rpc(f"{self._service}.exec", request, nodeid=rank, flags=FLAG_STREAMING)
-            rpc.then(self._responses, rank)
-
-    def _responses(self, rpc: RPC, rank: int) -> None:
-        while rpc.is_ready():
-            try:
-                payload = rpc.get()
-            except FluxError as exc:
-                self._ended(rank, exc)
-            else:
-                self._response(rank, payload)
-            rpc.reset()
-
-    def _response(self, rank: int, payload: dict[str, Any]) -> None:
-        kind = payload["type"]
-        if kind == "started":
-            self._pids[rank] = payload["pid"]
-            self._listener.shell_started(rank)
-        elif kind == "finished":
-            self._status[rank] = payload["status"]
-            self._pids.pop(rank, None)
-        elif kind == "output" and "data" in payload["io"]:
-            chunk = decode_io(payload["io"])
-            self._listener.shell_output(rank, chunk.stream, chunk.data.decode(errors="backslashreplace"))
-
-    def _ended(self, rank: int, error: FluxError) -> None:
-        self._pids.pop(rank, None)
-        if error.errno == errno.ENODATA and rank in self._status:
-            self._listener.shell_exited(rank, self._status[rank])
-        else:
-            self._listener.shell_lost(rank, str(error))
+            self._shells[rank] = RemoteShell(self, rank)
+            self._shells[rank].launch()
 
     def kill(self, signum: int, ranks: Sequence[int]) -> None:
         """Signal shells; those that have ended meanwhile are passed over."""
         for rank in ranks:
-            if rank in self._pids:
-                self._flux.notify(f"{self._service}.kill", {"pid": self._pids[rank], "signum": signum}, nodeid=rank)
+            self._shells[rank].kill(signum)
+
+    def rank_gone(self, rank: int, host: str) -> None:
+        """A broker has left the instance."""
+        if rank in self._shells:
+            self._shells[rank].rank_gone(host)
 
     def signal_tasks(self, jobid: int, signum: int) -> None:
         """Ask all shells to signal their tasks."""
-        self._flux.event_send(f"shell-{jobid}.kill", {"signum": signum})
+        self.flux.event_send(f"shell-{jobid}.kill", {"signum": signum})

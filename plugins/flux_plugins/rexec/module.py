@@ -28,10 +28,12 @@ from flux_plugins.rexec.protocol import (
     Flag,
     KillRequest,
     LocalFlag,
+    ResumeRequest,
     WaitRequest,
     WriteRequest,
 )
 from flux_plugins.rexec.replies import Attached, Background, Foreground
+from flux_plugins.rexec.resumable import Resumable, Resumables
 from flux_plugins.rexec.warm import Adopted, WarmParent, fork_server
 
 __all__ = ["Rexec", "RexecOptions"]
@@ -66,6 +68,7 @@ class Rexec(Module):
         self._processes: set[Process] = set()
         self._by_pid: dict[int, Process] = {}
         self._by_client: dict[tuple[str, int], Process] = {}
+        self.resumables = Resumables()
         self._stopping = False
         self._idle = asyncio.Event()
         self._warm: dict[str, WarmParent] = {}
@@ -152,12 +155,16 @@ class Rexec(Module):
             self._check_background(req)
         elif req.flags & Flag.WAITABLE:
             raise FluxError(errno.EINVAL, "waitable flag only supported in background mode")
+        elif req.resumable and req.output_window < 1:
+            raise FluxError(errno.EINVAL, "a resumable request needs an output_window above 0")
 
     def _check_background(self, req: ExecRequest) -> None:
         if req.cmd.channels:
             raise FluxError(errno.EINVAL, "channels are not supported in background mode")
         if req.flags & Flag.WRITE_CREDIT or req.local_flags & LocalFlag.STDIO_FALLTHROUGH:
             raise FluxError(errno.EINVAL, "write-credit and stdio-fallthrough flags need a streaming request")
+        if req.resumable:
+            raise FluxError(errno.EINVAL, "resumable needs a streaming request")
 
     def _make(self, msg: Message, req: ExecRequest) -> Process:
         if not msg.flags & FLAG_STREAMING:
@@ -168,10 +175,17 @@ class Rexec(Module):
         streams += ["stderr"] if req.flags & Flag.STDERR else []
         if req.local_flags & LocalFlag.STDIO_FALLTHROUGH:
             streams = []
-        listener = Foreground(self, msg, req.flags, req.output_window)
+        listener = self._foreground(msg, req)
         process = Process(req.cmd, req.local_flags, tuple(streams), listener)
         self._by_client[listener.sender, listener.matchtag] = process
         return process
+
+    def _foreground(self, msg: Message, req: ExecRequest) -> Foreground:
+        if not req.resumable:
+            return Foreground(self, msg, req.flags, req.output_window)
+        listener = Resumable(self, msg, req.flags, req.output_window, req.resumable)
+        self.resumables.add(listener)
+        return listener
 
     def _environment(self, asked: dict[str, str]) -> dict[str, str]:
         env = dict(asked or os.environ)
@@ -245,6 +259,16 @@ class Rexec(Module):
             process.listener.taken(process, req.count)
         return DEFERRED
 
+    @request("resume", streaming=True, payload=ResumeRequest)
+    def resume(self, msg: Message, req: ResumeRequest) -> Any:
+        """Go on with a resumable exec request of the same client; ENOENT when it is none, or long over."""
+        listener = self.resumables.find(msg.sender, req.name)
+        process = self._by_client.pop((listener.sender, listener.matchtag), None)
+        if process is not None:
+            self._by_client[msg.sender, msg.matchtag] = process
+        listener.resume(msg, req.received, process)
+        return DEFERRED
+
     @request("attach", streaming=True, payload=AttachRequest)
     def attach(self, msg: Message, req: AttachRequest) -> Any:
         try:
@@ -292,6 +316,7 @@ class Rexec(Module):
         return self._by_pid.values()
 
     def disconnected(self, sender: str) -> None:
+        self.resumables.drop_sender(sender)
         for process in list(self._processes):
             if isinstance(process.listener, Foreground) and process.listener.sender == sender:
                 process.listener.disconnected(process)

@@ -14,6 +14,7 @@ __all__ = [
     "Flag",
     "KillRequest",
     "LocalFlag",
+    "ResumeRequest",
     "WaitRequest",
     "WriteRequest",
 ]
@@ -56,12 +57,14 @@ class ExecRequest(Struct):
     Attributes:
         output_window: bytes of output that may be on their way before the client has granted more by `credit`;
             0 for no such limit. A server that knows it repeats it in its "started" response.
+        resumable: a name by which the client may take the request up again with `resume`; needs an output_window.
     """
 
     cmd: Command
     flags: int = 0
     local_flags: int = 0
     output_window: int = 0
+    resumable: str = ""
 
 
 class AttachRequest(Struct):
@@ -75,6 +78,18 @@ class CreditRequest(Struct):
 
     matchtag: int
     count: int
+
+
+class ResumeRequest(Struct):
+    """The way to a process broke: go on with it (an extension of RFC 42, see ExecRequest.resumable).
+
+    Attributes:
+        name: that the exec request gave it.
+        received: number of output responses that have come in answer to it, and to earlier resume requests.
+    """
+
+    name: str
+    received: int
 
 
 class KillRequest(Struct):

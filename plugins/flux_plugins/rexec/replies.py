@@ -59,10 +59,12 @@ class Foreground:
         self._server.forget(process)
 
     def on_output(self, process: Process, stream: str, data: bytes, eof: bool) -> None:
-        io = encode_io(stream, self._rank, data, eof)
-        self._respond({"type": "output", "pid": process.pid, "io": io})
+        self._respond_output(process.pid, stream, data, eof)
         if not self.ended:
             self._throttle(process, len(data))
+
+    def _respond_output(self, pid: int, stream: str, data: bytes, eof: bool) -> None:
+        self._respond({"type": "output", "pid": pid, "io": encode_io(stream, self._rank, data, eof)})
 
     def _throttle(self, process: Process, count: int) -> None:
         self._underway += count

@@ -1,0 +1,131 @@
+"""A streaming exec request whose client may take it up again after the way between them broke (`rexec.resume`).
+
+An extension of RFC 42. The server cannot know what was lost on the way, so it keeps what the client has not said to
+have taken, and the client says how many output responses it has got.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from flux.errors import FluxError
+from flux.message import Message
+from flux_plugins.rexec.process import Process
+from flux_plugins.rexec.replies import Foreground
+
+if TYPE_CHECKING:
+    from flux_plugins.rexec.module import Rexec
+
+__all__ = ["Resumable", "Resumables"]
+
+ENDED_KEPT = 128
+"""Processes that have ended, of which the last response may yet be asked for again."""
+
+
+class _Output(NamedTuple):
+    stream: str
+    data: bytes
+    eof: bool
+
+
+class Resumable(Foreground):
+    """Listener of an exec request with `resumable`: at most `window` bytes of output are kept."""
+
+    def __init__(self, server: Rexec, msg: Message, flags: int, window: int, name: str) -> None:
+        super().__init__(server, msg, flags, window)
+        self.key = (self.sender, name)
+        self._kept: deque[_Output] = deque()
+        self._sent = self._credit = self._pid = 0
+        self._status: int | None = None
+        self._error: FluxError | None = None
+
+    def on_started(self, process: Process) -> None:
+        self._pid = process.pid
+        super().on_started(process)
+
+    def on_failed(self, process: Process, error: FluxError) -> None:
+        self._server.resumables.discard(self)
+        super().on_failed(process, error)
+
+    def on_output(self, process: Process, stream: str, data: bytes, eof: bool) -> None:
+        self._kept.append(_Output(stream, data, eof))
+        self._sent += 1
+        super().on_output(process, stream, data, eof)
+
+    def taken(self, process: Process, count: int) -> None:
+        self._credit += count
+        while self._kept and 0 < self._credit >= len(self._kept[0].data):
+            self._credit -= len(self._kept.popleft().data)
+        super().taken(process, count)
+
+    def on_finished(self, process: Process) -> None:
+        self._status = process.status
+        super().on_finished(process)
+
+    def _end(self, error: FluxError) -> None:
+        if not self.ended:
+            self._error = error
+            self._server.resumables.ended(self)
+        super()._end(error)
+
+    def resume(self, msg: Message, received: int, process: Process | None) -> None:
+        """Answer another request from now on, beginning with the output after the first `received` responses.
+
+        Args:
+            process: None when it is over.
+        """
+        self._msg, self.sender, self.matchtag = msg, msg.sender, msg.matchtag
+        self.ended = False
+        if self._pid:
+            self._respond({"type": "started", "pid": self._pid, "output_window": self._window})
+        for _ in range(min(received - (self._sent - len(self._kept)), len(self._kept))):
+            self._kept.popleft()
+        self._credit = 0
+        self._underway = sum(len(output.data) for output in self._kept)
+        for output in self._kept:
+            self._respond_output(self._pid, *output)
+        if self._status is not None:
+            self._respond({"type": "finished", "status": self._status})
+        if self._error is not None:
+            super()._end(self._error)
+        elif process is not None:
+            self._go_on(process)
+
+
+class Resumables:
+    """The resumable requests of a server by client and name; those that are over too, if they are not long over."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str, str], Resumable] = {}
+        self._over: deque[Resumable] = deque()
+
+    def add(self, listener: Resumable) -> None:
+        """FluxError EEXIST when its client has another one of that name."""
+        if listener.key in self._by_key:
+            raise FluxError(errno.EEXIST, f"this client has a resumable process {listener.key[1]} already")
+        self._by_key[listener.key] = listener
+
+    def find(self, sender: str, name: str) -> Resumable:
+        """FluxError ENOENT."""
+        listener = self._by_key.get((sender, name))
+        if listener is None:
+            raise FluxError(errno.ENOENT, f"this client has no resumable process {name}")
+        return listener
+
+    def discard(self, listener: Resumable) -> None:
+        if self._by_key.get(listener.key) is listener:
+            del self._by_key[listener.key]
+
+    def ended(self, listener: Resumable) -> None:
+        """It is over; it may be asked for again until enough others are over too."""
+        self._over.append(listener)
+        if len(self._over) > ENDED_KEPT:
+            self.discard(self._over.popleft())
+
+    def drop_sender(self, sender: str) -> None:
+        """A client is gone."""
+        for key in [key for key in self._by_key if key[0] == sender]:
+            del self._by_key[key]
+        self._over = deque(listener for listener in self._over if listener.sender != sender)
