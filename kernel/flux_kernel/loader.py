@@ -15,10 +15,12 @@ from uuid import uuid4
 from flux.core.aio import AsyncFlux
 from flux.discovery import Entry, load_entry, resolve
 from flux.errors import FluxError, as_flux_error
+from flux.message import Message
 from flux.module import Module
 from flux.module.options import encode_args, parse_args
 from flux.module.runner import ModuleRunner, Welcome
 from flux_kernel.attributes import Attributes
+from flux_kernel.gate import Gate
 from flux_kernel.isolate import IsolatedModule
 from flux_kernel.link import ModuleLink
 from flux_kernel.swap import swap
@@ -66,12 +68,23 @@ class LoadedModule:
         self.runner: ModuleRunner | None = None
         self.process: IsolatedModule | None = None
         self.link: Any = None
+        self.gate: Gate | None = None
         self.note = ""
         self.started = time.monotonic()
 
     def again(self) -> LoadedModule:
         """A new one of the same, not started."""
         return LoadedModule(self.name, self.entry, self.cls, self.options, self.isolated, self.command)
+
+    def gated(self, show: Callable[[str, Message, int, str], None]) -> Gate:
+        """The gate on its way to the switch."""
+        if self.gate is None:
+            if self.runner is not None:
+                ends = (self.link, "receive"), (self.runner.flux.channel, "send")
+            else:
+                ends = (self.link.channel, "send"), (self.link.channel, "receive")
+            self.gate = Gate(*ends, lambda prefix, msg: show(prefix, msg, -1, self.name))
+        return self.gate
 
     def describe(self, services: list[str]) -> dict[str, Any]:
         """The module as `module.list` shows it (RFC 5), with what went wrong."""
@@ -104,6 +117,9 @@ class Loader:
     Args:
         broker: passed to modules in this process as `self.broker`.
         log: called with (syslog level, text).
+
+    Attributes:
+        on_link: called with each module that has got its link, before it starts.
     """
 
     def __init__(
@@ -116,6 +132,7 @@ class Loader:
         self.log = log
         self.modules: dict[str, LoadedModule] = {}
         self._by_uuid: dict[str, LoadedModule] = {}
+        self.on_link: Callable[[LoadedModule], None] = lambda _module: None
 
     # -- load
 
@@ -208,6 +225,7 @@ class Loader:
         runner = module.runner = ModuleRunner(module.cls, welcome, flux, self.broker)
         link.counters = runner.counters
         link.receive = flux.receive
+        self.on_link(module)
         self.switch.add_service(module.name, link)
         return runner
 
@@ -221,6 +239,7 @@ class Loader:
             lambda how: self._process_ended(module, how),
         )
         module.link = process.link
+        self.on_link(module)
         self.switch.attach(process.link)
         self.switch.add_service(module.name, process.link)
         process.welcome(
@@ -260,7 +279,7 @@ class Loader:
 
         Without args (None) the new one gets those of the old one. FluxError EBUSY when it does not run.
         """
-        old = self.modules.get(name) or self._by_path(name)
+        old = self.find(name)
         if old.status != Status.RUNNING:
             raise FluxError(errno.EBUSY, f"module {old.name} is {old.status.name.lower()}")
         options = old.options if args is None else parse_args(args)
@@ -280,7 +299,7 @@ class Loader:
 
     async def remove(self, name: str, force: bool = False) -> None:
         """Unload a module and wait until it is gone. FluxError ENOENT when there is none of that name."""
-        module = self.modules.get(name) or self._by_path(name)
+        module = self.find(name)
         if module.status == Status.FINALIZING and not force:
             raise FluxError(errno.EBUSY, f"module {module.name} is being removed already")
         if module.status == Status.EXITED:
@@ -304,6 +323,10 @@ class Loader:
             self.log(3, f"module {module.name} failed while stopping: {type(exc).__name__}: {exc}")
         finally:
             self._discard(module, f"module {module.name} was unloaded")
+
+    def find(self, name: str) -> LoadedModule:
+        """The module of that name or path. FluxError ENOENT."""
+        return self.modules.get(name) or self._by_path(name)
 
     def _by_path(self, path: str) -> LoadedModule:
         for module in self.modules.values():

@@ -12,7 +12,8 @@ import msgspec
 from flux.errors import FluxError, ProtocolError
 from flux.message import EVENT, FLAG_PRIVATE, ROLE_OWNER, Message
 from flux.module import ALL, DEFERRED, USER, Module, request
-from flux_kernel.loader import Loader
+from flux.module.trace import Trace, TraceRequest
+from flux_kernel.loader import LoadedModule, Loader
 from flux_kernel.switch import Switch
 
 __all__ = ["KernelServices"]
@@ -42,6 +43,11 @@ class StatusRequest(msgspec.Struct):
     status: int
     errnum: int = 0
     text: str = ""
+
+
+class DebugRequest(msgspec.Struct):
+    name: str
+    defer: bool = False
 
 
 class TopicRequest(msgspec.Struct):
@@ -74,8 +80,12 @@ class KernelServices(Module):
     def loader(self) -> Loader:
         return cast("Loader", cast("Any", self.broker).loader)
 
+    def start(self) -> None:
+        self.tracing = Trace(self, self._watch_all)
+        self.loader.on_link = self._watch
+
     def stats(self) -> dict[str, Any]:
-        return self.switch.stats()
+        return {**self.switch.stats(), "tracers": len(self.tracing)}
 
     # -- module.*
 
@@ -107,6 +117,25 @@ class KernelServices(Module):
     @request("status", service="module", payload=StatusRequest)
     def status(self, msg: Message, req: StatusRequest) -> None:
         self.loader.report(msg.sender, req.status, req.errnum, req.text)
+
+    @request("trace", service="module", streaming=True, payload=TraceRequest)
+    def trace(self, msg: Message, req: TraceRequest) -> Any:
+        self.tracing.add(msg, req)
+        return DEFERRED
+
+    def _watch_all(self) -> None:
+        for module in self.loader.modules.values():
+            self._watch(module)
+
+    def _watch(self, module: LoadedModule) -> None:
+        wanted = self.tracing.follows(module.name)
+        if wanted or module.gate is not None:
+            module.gated(self.tracing.show).watch(wanted)
+
+    @request("debug", service="module", payload=DebugRequest)
+    def defer(self, _msg: Message, req: DebugRequest) -> None:
+        self._check_removable(req.name)
+        self.loader.find(req.name).gated(self.tracing.show).defer(req.defer)
 
     # -- event.*
 
@@ -148,8 +177,9 @@ class KernelServices(Module):
             raise FluxError(errno.EINVAL, f"{msg.topic} is for clients of this broker only")
         return port.link
 
-    @request("disconnect", allow=ALL)
-    def disconnect(self, _msg: Message) -> Any:
+    @request("disconnect", service="module", allow=ALL)
+    def disconnect(self, msg: Message) -> Any:
+        self.runner.disconnect(msg.sender)
         return DEFERRED
 
 

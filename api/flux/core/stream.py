@@ -43,7 +43,7 @@ class SocketChannel:
         sock.setblocking(False)
         self._sock = sock
         self._fd = sock.fileno()
-        self._receive = receive
+        self.receive = receive
         self._on_lost = on_lost
         self._decoder = FrameDecoder(max_message)
         self._chunks: list[bytes] = []
@@ -145,7 +145,7 @@ class SocketChannel:
             self._fail(exc)
             return
         for msg in messages:
-            self._receive(msg)
+            self.receive(msg)
 
     def _fail(self, error: FluxError) -> None:
         if not self.closed:

@@ -9,6 +9,7 @@ from typing import Any
 from flux.errors import FluxError
 from flux_cli.cmd import module_stats
 from flux_cli.common import Action, Column, Parser, add_list_options, die, dispatch, open_flux, print_list
+from flux_cli.message_trace import add_trace_options, trace
 from flux_cli.module_ranks import add_rank_option, load_on, on_ranks, ranks_of
 
 _STATES = "IRFE"
@@ -239,6 +240,20 @@ def _options(cls: Any) -> list[str]:
     return [field.encode_name for field in fields(cls.options_type)]
 
 
+# -- trace
+
+
+def _trace_arguments(parser: Parser) -> None:
+    parser.add_argument("-T", "--topic", metavar="GLOB", default="*", help="topics to show, * and ? being wildcards")
+    add_trace_options(parser)
+    parser.add_argument("modules", metavar="MODULE", nargs="*", help="modules to look at, loaded or not (default: all)")
+
+
+def _trace(args: argparse.Namespace) -> int:
+    wish = {"topic_glob": args.topic, "names": args.modules}
+    return trace("module.trace", args, wish, width=max(map(len, args.modules), default=0))
+
+
 ACTIONS = {
     "load": Action(_load, "load a module", _load_only_arguments),
     "remove": Action(_remove, "unload a module", _remove_arguments),
@@ -247,4 +262,5 @@ ACTIONS = {
     "info": Action(_info, "show what an installed module is", _info_arguments),
     "stats": Action(module_stats.stats, "show or clear the statistics of a module", module_stats.stats_arguments),
     "debug": Action(module_stats.debug, "show or change the debug flags of a module", module_stats.debug_arguments),
+    "trace": Action(_trace, "show the messages that modules take and send, as they pass", _trace_arguments),
 }

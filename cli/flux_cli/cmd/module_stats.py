@@ -96,9 +96,18 @@ def debug_arguments(parser: Parser) -> None:
     what.add_argument("-S", "--set", type=_mask, metavar="MASK", help="set the flags to MASK")
     what.add_argument("-c", "--clearbit", type=_mask, metavar="MASK", help="clear the bits of MASK")
     what.add_argument("-s", "--setbit", type=_mask, metavar="MASK", help="set the bits of MASK")
+    what.add_argument(
+        "--defer",
+        action=argparse.BooleanOptionalAction,
+        help="keep back what the module sends, until --no-defer lets all of it go",
+    )
 
 
 def debug(args: argparse.Namespace) -> int:
+    if args.defer is not None:
+        with open_flux() as handle:
+            handle.rpc("module.debug", {"name": args.module, "defer": args.defer}).get()
+        return 0
     op, flags = "setbit", 0  # setting no bit changes nothing, and the answer has the flags
     if args.clear:
         op = "clr"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import sys
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, print_json, warn
+from flux_cli.message_trace import add_color, add_trace_options, colored, trace
 from flux_cli.overlay_tree import ENDED, Gatherer, Node, ask
 
 if TYPE_CHECKING:
@@ -39,17 +39,6 @@ def _seconds(text: str) -> float:
 def _add_timeout(parser: Parser, default: str) -> None:
     text = f"time to wait for each answer, 0 for ever (default: {default})"
     parser.add_argument("-t", "--timeout", metavar="FSD", default=default, help=text)
-
-
-def _add_color(parser: Parser) -> None:
-    choices = ("always", "never", "auto")
-    parser.add_argument(
-        "-L", "--color", metavar="WHEN", nargs="?", const="always", default="auto", choices=choices, help="use colors"
-    )
-
-
-def _colored(when: str) -> bool:
-    return when == "always" or (when == "auto" and sys.stdout.isatty())
 
 
 class Hosts:
@@ -98,7 +87,7 @@ def _status_arguments(parser: Parser) -> None:
     add("--down", action="store_true", help="show the ways to brokers that are not full")
     add("--no-pretty", action="store_true", help="show no tree")
     add("--no-ghost", action="store_true", help="leave out what lies behind a broker that is gone")
-    _add_color(parser)
+    add_color(parser)
     add("-H", "--highlight", metavar="TARGET", action="append", default=[], help="mark ranks or hosts")
     add("-w", "--wait", metavar="STATE", help=f"wait for a state first: {', '.join(STATES)}")
     add("--json", action="store_true", help="print the tree as a JSON object")
@@ -149,7 +138,7 @@ class Printer:
     def __init__(self, hosts: Hosts, args: argparse.Namespace, marked: set[int]) -> None:
         self._hosts, self._args, self._marked = hosts, args, marked
         self._verbose = args.more + args.verbose
-        self._color = _colored(args.color)
+        self._color = colored(args.color)
 
     def show(self, node: Node, lead: str = "", branch: str = "") -> None:
         if self._args.down and node.status == "full":
@@ -304,27 +293,15 @@ def _has_child(health: Any, rank: int, timeout: float) -> bool:
 
 
 def _trace_arguments(parser: Parser) -> None:
-    add = parser.add_argument
-    add("-r", "--rank", metavar="RANK", type=int, default=-1, help="messages from and to this peer alone")
-    add("-f", "--full", action="store_true", help="show payloads")
-    add("-t", "--type", metavar="TYPE,...", default="", help="types: request, response, event, control")
-    _add_color(parser)
-    add("-H", "--human", action="store_true", help="show times for people")
-    add("-d", "--delta", action="store_true", help="with --human: times between messages")
-    add("glob", metavar="TOPIC", nargs="?", default="*", help="topics to show, * and ? being wildcards")
+    parser.add_argument(
+        "-r", "--rank", metavar="RANK", type=int, default=-1, help="messages from and to this peer alone"
+    )
+    add_trace_options(parser)
+    parser.add_argument("glob", metavar="TOPIC", nargs="?", default="*", help="topics to show, * and ? being wildcards")
 
 
 def _trace(args: argparse.Namespace) -> int:
-    from flux.message import FLAG_STREAMING
-    from flux_cli.message_trace import Formatter, typemask
-
-    payload = {"typemask": typemask(args.type), "topic_glob": args.glob, "nodeid": args.rank, "full": args.full}
-    formatter = Formatter(_colored(args.color), args.human, args.delta)
-    with open_flux() as handle:
-        stream = handle.rpc("overlay.trace", payload, flags=FLAG_STREAMING)
-        while True:
-            print(formatter.line(stream.get()), flush=True)
-            stream.reset()
+    return trace("overlay.trace", args, {"topic_glob": args.glob, "nodeid": args.rank})
 
 
 ACTIONS = {
