@@ -10,6 +10,7 @@ from typing import Any
 from flux.errors import FluxError, as_flux_error
 from flux.hooks.shell import DEFERRED
 from flux.message import EVENT, REQUEST, ROLE_OWNER, Message
+from flux_shell.mail import Inbox
 
 __all__ = ["Service"]
 
@@ -29,6 +30,7 @@ class Service:
         self._event_prefix = event_prefix
         self._requests: dict[str, Callback] = {}
         self._events: dict[str, Callback] = {}
+        self._inbox = Inbox()
         self._watcher = flux.msg_watcher_create(self._receive, REQUEST | EVENT, "*")
         self._watcher.start()
 
@@ -54,10 +56,23 @@ class Service:
         method = msg.topic.removeprefix(self.name + ".")
         if method == "disconnect":
             return
+        if not self._allowed(msg):
+            text = "only the job's user and the instance owner may talk to a job's shell"
+            self._flux.respond_error(msg, errno.EPERM, text)
+            return
+        mail = msg.payload.get("mail") if isinstance(msg.payload, dict) else None
+        if mail is None:
+            self._serve(msg, method)
+            return
+        letters, is_repeated = self._inbox.take(msg, *mail)
+        for letter in letters:
+            self._serve(letter, letter.topic.removeprefix(self.name + "."))
+        if is_repeated:
+            self._flux.respond(msg)
+
+    def _serve(self, msg: Message, method: str) -> None:
         callback = self._requests.get(method)
         try:
-            if not self._allowed(msg):
-                raise FluxError(errno.EPERM, "only the job's user and the instance owner may talk to a job's shell")
             if callback is None:
                 raise FluxError(errno.ENOSYS, f"Unknown service method '{msg.topic}'")
             result = callback(msg)

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 from flux.core.handle import Flux
 from flux.core.reactor import FLUX_POLLIN, Reactor
+from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.job import fluid
-from flux.message import FLAG_NORESPONSE
 from flux.rpc import RPC
 from flux_shell.initrc import find_initrc
 from flux_shell.job import Job, JobError
 from flux_shell.journal import Journal
+from flux_shell.mail import Outbox
 from flux_shell.service import Service
 from flux_shell.signals import SignalPipe
 from flux_shell.task import LaunchError, Task
@@ -29,6 +30,7 @@ __all__ = ["Options", "Shell", "ShellFatal"]
 LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 0, 3, 4, 6, 7
 _LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 5: "NOTICE", 6: "INFO", 7: "DEBUG"}
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = (*_FORWARDED, signal.SIGKILL)
 KILL_TIMEOUT = 5.0
 """Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""
 
@@ -90,6 +92,8 @@ class Shell:
         self.service = f"{os.getuid()}-shell-{fluid.encode(job.id, 'f58plain')}"
         self.journal = None if flux is None else Journal(flux, f"job-{job.id}")
         self._service = None if flux is None else Service(flux, self.service, f"shell-{job.id}.")
+        self._outbox = None if flux is None else Outbox(flux, self.rank, self.rpc)
+        self._barriers = 0
         self._refs: dict[str, int] = {}
         self._running = 0
         self._watched: set[Task] = set()
@@ -158,7 +162,8 @@ class Shell:
         return {"service": self.service, "leader-rank": leader, "size": self.size, **self._init_context}
 
     def _idle(self) -> bool:
-        return not self._refs and (self.journal is None or self.journal.idle)
+        journal, outbox = self.journal, self._outbox
+        return not self._refs and (journal is None or journal.idle) and (outbox is None or outbox.idle)
 
     def _end(self) -> None:
         """End what still runs and give everything back; errors are only logged from here on."""
@@ -217,8 +222,9 @@ class Shell:
         if self.size == 1 or self.flux is None:
             return
         self._flush()
-        request = {"id": self.jobid, "rank": self.job.nodes[self.rank].rank}
-        entered = self.flux.rpc("job-exec.shell-barrier", request)
+        request = {"id": self.jobid, "rank": self.job.nodes[self.rank].rank, "round": self._barriers}
+        self._barriers += 1
+        entered = SteadyRPC(self.flux, lambda: self.flux.rpc("job-exec.shell-barrier", request))
         self.run_until(entered.is_ready)
         try:
             entered.get()
@@ -274,6 +280,8 @@ class Shell:
         """Signal the tasks; before there are any, the shell ends as if the signal were its own."""
         if not self._running and not self._ending:
             raise _Terminated(signum)
+        if self._outbox is not None and signum in _ENDING:
+            self._outbox.patient = False
         self.kill_tasks(signum)
 
     # -- the reactor
@@ -320,7 +328,7 @@ class Shell:
     def _raise(self, note: str, status: int) -> None:
         """Raise a fatal exception on the job; its wait_status makes the job's status this one (RFC 32)."""
         request = {"id": self.jobid, "type": "exec", "severity": 0, "note": note, "wait_status": status << 8}
-        raised = self.flux.rpc("job-manager.raise", request)
+        raised = SteadyRPC(self.flux, lambda: self.flux.rpc("job-manager.raise", request))
         self.run_until(raised.is_ready)
         try:
             raised.get()
@@ -394,15 +402,17 @@ class Shell:
             self._service.on_event(name, callback)
 
     def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
-        self._request(shell_rank, method, payload, FLAG_NORESPONSE)
+        self._need_others()
+        assert self._outbox is not None
+        self._outbox.send(shell_rank, method, payload)
 
     def rpc(self, shell_rank: int, method: str, payload: dict[str, Any]) -> RPC:
-        return self._request(shell_rank, method, payload, 0)
+        self._need_others()
+        return RPC(self.flux, f"{self.service}.{method}", payload, self.job.nodes[shell_rank].rank)
 
-    def _request(self, shell_rank: int, method: str, payload: dict[str, Any], flags: int) -> RPC:
+    def _need_others(self) -> None:
         if self.flux is None:
             raise FluxError(errno.ENOTCONN, "a standalone shell has no other shells")
-        return RPC(self.flux, f"{self.service}.{method}", payload, self.job.nodes[shell_rank].rank, flags)
 
     def others(self) -> Iterator[int]:
         """Ranks of the other shells."""

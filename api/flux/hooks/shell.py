@@ -102,7 +102,10 @@ class ShellApi(Protocol):
         """Take the job's events "shell-JOBID.name"."""
 
     def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
-        """Send a request that wants no response to another shell of the job."""
+        """Send a request to another shell of the job, whose response is of no interest.
+
+        It gets there once, and in the order of sending, also when brokers on the way are lost meanwhile.
+        """
 
     def rpc(self, shell_rank: int, method: str, payload: dict[str, Any]) -> RPC:
         """Send a request to another shell of the job."""

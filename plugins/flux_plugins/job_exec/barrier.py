@@ -22,22 +22,29 @@ class Barrier:
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
         self._waiting: dict[int, Message] = {}
+        self._rounds = 0
 
-    def enter(self, rank: int, msg: Message, active: list[int], complete: bool) -> bool:
+    def enter(self, rank: int, msg: Message, active: list[int], complete: bool, round: int | None = None) -> bool:
         """A shell has got here; True when that lets all of them go on.
 
         Args:
             active: ranks of the shells that are not gone. complete: none is gone.
+            round: how often the shell was here before, when it says so: it may enter again, not knowing whether it
+                was heard the first time.
 
         FluxError EINVAL for a rank that is not among them, EIO when one that was is gone.
         """
-        if rank not in active or rank in self._waiting:
+        if round is not None and round < self._rounds:
+            self._send(msg.respond())
+            return False
+        if rank not in active or (rank in self._waiting and round is None):
             raise FluxError(errno.EINVAL, f"rank {rank} is not pending in barrier")
         if not complete:
             raise FluxError(errno.EIO, "a shell of this job has ended already")
         self._waiting[rank] = msg
         if len(self._waiting) < len(active):
             return False
+        self._rounds += 1
         self._release(None, 0)
         return True
 

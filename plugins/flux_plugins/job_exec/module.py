@@ -159,7 +159,7 @@ class JobExec(Module):
     @request("shell-barrier", allow=USER, payload=Barrier)
     def shell_barrier(self, msg: Message, req: Barrier) -> Any:
         try:
-            self._run_of(req.id, msg).enter_barrier(req.rank, msg)
+            self._run_of(req.id, msg).enter_barrier(req.rank, req.round, msg)
         except FluxError as exc:
             # a shell waits for this answer even when it marked its request noresponse
             self.flux.send_message(msg.respond(str(exc), errnum=exc.errno))

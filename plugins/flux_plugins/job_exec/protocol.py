@@ -30,10 +30,11 @@ class CriticalRanks(msgspec.Struct):
 
 
 class Barrier(msgspec.Struct):
-    """rank: of the broker whose shell has got here."""
+    """rank: of the broker whose shell has got here. round: how often it was here before; not said by all shells."""
 
     id: int
     rank: int
+    round: int | None = None
 
 
 class Override(msgspec.Struct):

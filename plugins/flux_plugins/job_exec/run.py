@@ -169,11 +169,11 @@ class Run:
             self._cancel_timer("barrier")
             self._barrier.fail()
 
-    def enter_barrier(self, rank: int, msg: Message) -> None:
+    def enter_barrier(self, rank: int, round: int | None, msg: Message) -> None:
         """A shell waits for the others. FluxError EINVAL or EIO when it may not."""
         execution = self.execution
         active = execution.active
-        if self._barrier.enter(rank, msg, active, len(active) == len(execution.ranks)):
+        if self._barrier.enter(rank, msg, active, len(active) == len(execution.ranks), round):
             self._cancel_timer("barrier")
         elif len(self._barrier) == 1 and execution.settings.barrier_timeout:
             self._set_timer("barrier", execution.settings.barrier_timeout, self._barrier_timeout)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flux.core.reactor import FLUX_POLLIN
+from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
+from flux.future import Future
 from flux.hooks.shell import DEFERRED, hookimpl
 from flux.job import fluid
 from flux.message import Message
 from flux.pmi.server import Abort, PMIServer, Reply
-from flux.rpc import RPC
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -34,8 +35,9 @@ class Pmi:
         self._partial: dict[int, bytes] = {}
         self._server: PMIServer | None = None
         self._gathered: dict[str, str] = {}
-        self._waiting: list[Message] = []
-        self._arrived = 0
+        self._waiting: dict[int, Message] = {}
+        self._last: dict[str, str] = {}
+        self._arrived = self._round = 0
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
@@ -148,11 +150,19 @@ class Pmi:
         if self._shell.rank == 0:
             self._gather(entries)
         else:
-            self._shell.rpc(0, "pmi-exchange", {"entries": entries}).then(self._exchanged)
+            request = {"entries": entries, "round": self._round, "shell_rank": self._shell.rank}
+            self._round += 1
+            SteadyRPC(self._shell.flux, lambda: self._shell.rpc(0, "pmi-exchange", request)).then(self._exchanged)
 
     def _exchange(self, msg: Message) -> object:
-        self._waiting.append(msg)
-        self._gather(msg.payload["entries"])
+        """Another shell has got to a barrier; it says so again when the answer, or the request, was lost."""
+        request = msg.payload
+        if request["round"] < self._round:
+            return {"entries": self._last}
+        is_new = request["shell_rank"] not in self._waiting
+        self._waiting[request["shell_rank"]] = msg
+        if is_new:
+            self._gather(request["entries"])
         return DEFERRED
 
     def _gather(self, entries: dict[str, str]) -> None:
@@ -161,12 +171,14 @@ class Pmi:
         if self._arrived < self._shell.size:
             return
         gathered, waiting = self._gathered, self._waiting
-        self._gathered, self._waiting, self._arrived = {}, [], 0
-        for msg in waiting:
+        self._gathered, self._waiting, self._arrived = {}, {}, 0
+        self._last = gathered
+        self._round += 1
+        for msg in waiting.values():
             self._shell.flux.respond(msg, {"entries": gathered})
         self._reply(self._pmi().complete_exchange(gathered))
 
-    def _exchanged(self, future: RPC) -> None:
+    def _exchanged(self, future: Future) -> None:
         try:
             entries, error = future.get()["entries"], ""
         except FluxError as exc:
@@ -176,6 +188,6 @@ class Pmi:
     @hookimpl
     def shell_lost(self, shell_rank: int) -> None:
         if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for msg in waiting:
+            waiting, self._waiting = self._waiting, {}
+            for msg in waiting.values():
                 self._shell.flux.respond_error(msg, 5, f"shell {shell_rank} is lost")

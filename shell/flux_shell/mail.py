@@ -1,0 +1,88 @@
+"""What the shells of a job tell each other: everything once and in order, also when brokers on the way are lost.
+
+A letter is a request that carries the sender's rank and a number in `mail`. One that comes back with EHOSTUNREACH is
+sent again; the receiver leaves aside what it has had, and keeps what came early until the rest is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from flux.core.steady import FIRST_DELAY, LONGEST_DELAY
+from flux.errors import FluxError
+from flux.message import Message
+from flux.rpc import RPC
+
+__all__ = ["Inbox", "Outbox"]
+
+Post = Callable[[int, str, dict[str, Any]], RPC]
+
+
+class Outbox:
+    """Letters to the other shells.
+
+    Args:
+        flux: the handle. rank: of this shell. post: sends a request to a shell.
+
+    Attributes:
+        patient: False to give up what cannot be delivered at once.
+    """
+
+    def __init__(self, flux: Any, rank: int, post: Post) -> None:
+        self._flux, self._rank, self._post = flux, rank, post
+        self._numbers: dict[int, int] = {}
+        self._open = 0
+        self.patient = True
+
+    @property
+    def idle(self) -> bool:
+        """True when every letter was received, or given up."""
+        return not self._open
+
+    def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
+        number = self._numbers[shell_rank] = self._numbers.get(shell_rank, 0) + 1
+        self._open += 1
+        self._try(shell_rank, method, {**payload, "mail": [self._rank, number]}, FIRST_DELAY)
+
+    def _try(self, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
+        self._post(shell_rank, method, letter).then(self._answered, shell_rank, method, letter, delay)
+
+    def _answered(self, rpc: RPC, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
+        try:
+            rpc.get()
+        except FluxError as exc:
+            if exc.errno == errno.EHOSTUNREACH and self.patient:
+                later = min(2 * delay, LONGEST_DELAY)
+                self._flux.call_later(delay, lambda: self._try(shell_rank, method, letter, later))
+                return
+            if exc.errno != errno.ENOSYS:  # a shell that has ended needs no letters
+                sys.stderr.write(f"flux-shell[{self._rank}]: ERROR: {method} to shell {shell_rank}: {exc}\n")
+        self._open -= 1
+
+
+class Inbox:
+    """Letters from the other shells. No I/O."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, int] = {}
+        self._early: dict[tuple[int, int], Message] = {}
+
+    def take(self, msg: Message, sender: int, number: int) -> tuple[list[Message], bool]:
+        """A letter has come.
+
+        Returns:
+            The letters to be read now, in order; and whether this one was read before.
+        """
+        due = self._due.get(sender, 1)
+        if number < due:
+            return [], True
+        self._early[sender, number] = msg
+        ready = []
+        while (sender, due) in self._early:
+            ready.append(self._early.pop((sender, due)))
+            due += 1
+        self._due[sender] = due
+        return ready, False
