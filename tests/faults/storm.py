@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Sequence
 
 from flux.errors import FluxError
 from flux.testing import Instance
@@ -120,9 +121,10 @@ class Storm:
         chance = random.Random(seed)
         self.victims = chance.sample(range(1, instance.size), instance.size - survivors)
         self._interval = seconds / (len(self.victims) + 1)
-        self._pids = {rank: instance.broker_pid(rank) for rank in self.victims}
+        self.pids = {rank: instance.broker_pid(rank) for rank in range(instance.size)}
+        self.memory: dict[int, list[int]] = {rank: [] for rank in self.pids if rank not in self.victims}
 
-    def rage(self, workers: list[Worker]) -> None:
+    def rage(self, workers: Sequence[Worker]) -> None:
         """Run the workers while the victims are killed; ends when the publisher's last event can be awaited."""
         for worker in workers:
             worker.start()
@@ -130,10 +132,31 @@ class Storm:
         for rank in self.victims:
             due += self._interval
             self.over.wait(due - time.monotonic())
+            self._weigh()
             self.dead.add(rank)
-            os.kill(self._pids[rank], signal.SIGKILL)
+            os.kill(self.pids[rank], signal.SIGKILL)
         self.over.wait(self._interval)
+        self._weigh()
         self.over.set()
+
+    def _weigh(self) -> None:
+        for rank, sizes in self.memory.items():
+            sizes.append(private_memory(self.pids[rank]))
+
+    def growth(self) -> dict[int, int]:
+        """Bytes that the private memory of each survivor has grown by between a quarter of the storm and its end."""
+        return {rank: sizes[-1] - sizes[len(sizes) // 4] for rank, sizes in self.memory.items()}
 
     def survivors(self) -> list[int]:
         return [rank for rank in range(self.instance.size) if rank not in self.dead]
+
+    def problems(self, workers: Sequence[Worker], patience: float) -> list[str]:
+        """What went wrong, once the survivors' workers have come to their end or have had enough time to."""
+        deadline = time.monotonic() + patience
+        found = []
+        for worker in workers:
+            if worker.rank not in self.dead:
+                worker.join(max(0.0, deadline - time.monotonic()))
+                if worker.is_alive():
+                    found.append(f"{worker.name} hangs")
+        return found + [worker.problem for worker in workers if worker.problem]
