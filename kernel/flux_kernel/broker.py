@@ -22,8 +22,7 @@ from uuid import uuid4
 
 import msgspec
 
-from flux.core.base import log_entry
-from flux.discovery import Entry, load_entry
+from flux.discovery import Entry
 from flux.errors import FluxError, as_flux_error
 from flux.hooks.kernel import BootInfo, Bootstrap
 from flux.message import FLAG_NORESPONSE, NODEID_ANY, REQUEST, ROLE_LOCAL, ROLE_OWNER, Message
@@ -69,7 +68,7 @@ def _give_up(signum: int, _frame: object) -> None:
 
 def preload(composition: Composition) -> dict[Entry, Any]:
     """Import every plugin class of a composition; a warm parent does this once for all its brokers."""
-    return {plugin.entry: load_entry(plugin.entry)[0] for plugin in composition.plugins()}
+    return {plugin.entry: plugin.load() for plugin in composition.plugins()}
 
 
 class Broker:
@@ -190,7 +189,7 @@ class Broker:
     def _class_of(self, plugin: PlannedPlugin) -> Any:
         cls = self._classes.get(plugin.entry)
         if cls is None:
-            cls = self._classes[plugin.entry] = load_entry(plugin.entry)[0]
+            cls = self._classes[plugin.entry] = plugin.load()
         return cls
 
     # -- in the loop
@@ -223,9 +222,7 @@ class Broker:
         for plugin in self._plan:
             if plugin.stage == stage and plugin.name not in self.loader.modules:
                 started = time.monotonic()
-                await self.loader.load(
-                    plugin.entry, plugin.name, plugin.options, plugin.isolated, self._class_of(plugin)
-                )
+                await self.loader.load_planned(plugin, self._class_of(plugin))
                 if self.options.verbose:
                     self.log(7, f"started {plugin.name} in {(time.monotonic() - started) * 1e3:.1f}ms")
 
@@ -262,7 +259,7 @@ class Broker:
     def log(self, level: int, text: str) -> None:
         """Log a line: to the log service once there is one, before that to stderr when it matters."""
         if hasattr(self, "switch") and self.switch.has_service("log"):
-            self._send("log.append", log_entry(level, self.rank, "broker", text))
+            self.loader.modules["broker"].runner.log.log(level, text)  # type: ignore[union-attr]
         elif level <= 4 or self.options.verbose:
             sys.stderr.write(f"flux-broker: rank {self.rank}: {text}\n")
 

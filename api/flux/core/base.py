@@ -34,6 +34,7 @@ class Handle(ABC):
         self.session = Session(self.send_message, self.deliver)
         self.attr_cache: dict[str, str] = {}
         self._barriers = 0
+        self.log_topic = ""
         self.log_name = os.path.basename(sys.argv[0] if sys.argv and sys.argv[0] else "python")
 
     # -- what a driver provides

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flux.core.aio import AsyncFlux
     from flux.hooks.kernel import Broker
-    from flux.module.log import ModuleLog
+    from flux.module.log import Logger
     from flux.module.runner import ModuleRunner
 
 __all__ = ["ADMIN", "ALL", "DEFERRED", "OWNER", "USER", "Handler", "Module", "Transport", "event", "request"]
@@ -34,6 +34,7 @@ class _Deferred(Enum):
 DEFERRED: Final = _Deferred.DEFERRED
 """Returned by a handler that responds later, with `Module.respond` or `Module.respond_error`."""
 
+_REQUESTS, _EVENTS = "__flux_requests__", "__flux_events__"
 F = TypeVar("F", bound=Callable[..., Any])
 Streaming = bool | Literal["optional"]
 
@@ -85,7 +86,7 @@ def request(
 
     def mark(method: F) -> F:
         handler = Handler(method.__name__, topic, service, allow, streaming, payload, cancel, _kind(method))
-        method.__dict__.setdefault("__flux_requests__", []).append(handler)
+        method.__dict__.setdefault(_REQUESTS, []).append(handler)
         return method
 
     return mark
@@ -95,7 +96,7 @@ def event(topic: str) -> Callable[[F], F]:
     """Mark a method as the handler of events whose topic starts with topic; subscribed while the module runs."""
 
     def mark(method: F) -> F:
-        method.__dict__.setdefault("__flux_events__", []).append(topic)
+        method.__dict__.setdefault(_EVENTS, []).append(topic)
         return method
 
     return mark
@@ -141,13 +142,29 @@ class Module:
     isolatable: ClassVar[bool] = True
 
     flux: AsyncFlux
-    log: ModuleLog
+    log: Logger
     options: Any
     attrs: dict[str, str]
     conf: dict[str, Any]
     broker: Broker
     module_name: str
     runner: ModuleRunner
+    _marked: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Find the handlers once for all brokers that are forked later: to look is to write, and so to copy."""
+        super().__init_subclass__(**options)
+        members = {name: member for base in reversed(cls.__mro__) for name, member in vars(base).items()}
+        cls._marked = tuple(
+            name for name, member in members.items() if hasattr(member, _EVENTS) or hasattr(member, _REQUESTS)
+        )
+
+    @classmethod
+    def handlers(cls) -> Iterator[tuple[str, Sequence[Handler], Sequence[str]]]:
+        """Each method that was marked: its name, the requests and the event topics that it handles."""
+        for name in cls._marked:
+            member = getattr(cls, name)
+            yield name, getattr(member, _REQUESTS, ()), getattr(member, _EVENTS, ())
 
     # -- life cycle, overridden by services
 

@@ -96,6 +96,7 @@ async def _serve(target: str, uri: str) -> int:
     loop.add_signal_handler(signal.SIGTERM, loader.lost.set)
     errnum, text = 0, ""
     try:
+        load("modules", "log")[0].prefork(None)
         await loader.run(load("modules", target)[0])
     except Exception as exc:
         error = as_flux_error(exc)

@@ -20,7 +20,7 @@ from flux.errors import EndOfStream, FluxError, as_flux_error
 from flux.message import EVENT, FLAG_NORESPONSE, FLAG_STREAMING, REQUEST, Message
 from flux.module.base import DEFERRED, Handler, Kind, Module
 from flux.module.defaults import DEFAULT_HANDLERS, Counters
-from flux.module.log import ModuleLog
+from flux.module.log import make_logger
 from flux.module.options import decode_options
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class ModuleRunner:
         welcome: name, arguments, attributes and configuration.
         flux: the module's handle; its messages are dispatched here.
         broker: the broker, for a module in its process.
+
+    Attributes:
+        on_task_failed: called with a line on each task that ended with an exception.
     """
 
     def __init__(self, cls: type[Module], welcome: Welcome, flux: AsyncFlux, broker: Any = None) -> None:
@@ -60,6 +63,7 @@ class ModuleRunner:
         self.counters = Counters()
         self.subscribers: list[Subscribers] = []
         self.tasks = Tasks(self.name, self._task_failed)
+        self.on_task_failed: Callable[[str], None] = lambda _text: None
         self.errors = 0
         self.last_error = ""
         self.last_active = time.monotonic()
@@ -80,7 +84,7 @@ class ModuleRunner:
         flux.attr_cache.update(welcome.attrs)
         options = decode_options(welcome.name, welcome.args, cls.options_type)
         instance = cls.__new__(cls)
-        instance.flux, instance.log, instance.options = flux, ModuleLog(flux), options
+        instance.flux, instance.log, instance.options = flux, make_logger(flux, welcome.name), options
         instance.attrs, instance.conf, instance.broker = flux.attr_cache, welcome.conf, broker
         instance.module_name, instance.runner = welcome.name, self
         type(instance).__init__(instance)
@@ -91,12 +95,9 @@ class ModuleRunner:
         events: dict[str, Callable[..., Any]] = {}
         for handler, function in DEFAULT_HANDLERS.items():
             handlers[f"{self.name}.{handler.topic}"] = (handler, function.__get__(self))
-        for attribute, member in inspect.getmembers_static(type(self.instance)):
-            marks = getattr(member, "__dict__", {})
-            if "__flux_requests__" not in marks and "__flux_events__" not in marks:
-                continue
+        for attribute, requests, topics in type(self.instance).handlers():
             bound = getattr(self.instance, attribute)
-            for handler in marks.get("__flux_requests__", ()):
+            for handler in requests:
                 handlers[f"{handler.service or self.name}.{handler.topic}"] = (handler, bound)
                 if handler.cancel:
                     cancel = DEFAULT_CANCEL._replace(topic=handler.cancel)
@@ -104,7 +105,7 @@ class ModuleRunner:
                         cancel,
                         self.cancel_stream,
                     )
-            for topic in marks.get("__flux_events__", ()):
+            for topic in topics:
                 events[topic] = bound
         return handlers, events
 
@@ -162,10 +163,12 @@ class ModuleRunner:
         """Handle one request or event."""
         self.counters.count_rx(msg.type)
         self.last_active = time.monotonic()
+        self.flux.log_topic = msg.topic
         if msg.type == REQUEST:
             self._dispatch_request(msg)
         elif msg.type == EVENT:
             self._dispatch_event(msg)
+        self.flux.log_topic = ""
 
     def _dispatch_request(self, msg: Message) -> None:
         entry = self._handlers.get(msg.topic)
@@ -261,6 +264,7 @@ class ModuleRunner:
 
     def _task_failed(self, name: str, exc: BaseException) -> None:
         self._failed(name, exc)
+        self.on_task_failed(self.last_error)
 
     def _failed(self, where: str, exc: BaseException) -> None:
         self.errors += 1

@@ -17,7 +17,7 @@ from flux.errors import FluxError
 from flux.job.fluid import encode
 from flux.kvs.requests import commit_async
 from flux.kvs.txn import KVSTxn
-from flux.module.log import ModuleLog
+from flux.module.log import Logger
 
 __all__ = ["Committed", "EventWriter"]
 
@@ -32,7 +32,7 @@ class EventWriter:
         flux: handle to commit with. log: where a failed commit is reported.
     """
 
-    def __init__(self, flux: AsyncFlux, log: ModuleLog) -> None:
+    def __init__(self, flux: AsyncFlux, log: Logger) -> None:
         self._flux = flux
         self._log = log
         self._lines: dict[int, list[bytes]] = {}

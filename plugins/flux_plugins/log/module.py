@@ -11,6 +11,8 @@ from flux.constants import FLUX_NODEID_UPSTREAM
 from flux.errors import FluxError, ProtocolError
 from flux.message import FLAG_NORESPONSE, FLAG_STREAMING, Message
 from flux.module import DEFERRED, Module, Subscribers, request
+from flux.module.log import install
+from flux_plugins.log.records import make_logger
 from flux_plugins.log.ring import Entry, Ring, parse_entry
 from flux_plugins.log.sinks import FileSink, Sink, SyslogSink, print_entry
 
@@ -45,6 +47,11 @@ class Log(Module):
     stage = "boot"
     before = ("attr",)
     isolatable = False
+
+    @classmethod
+    def prefork(cls, options: Any) -> None:
+        """Let the modules of this process log records with structlog."""
+        install(make_logger)
 
     def __init__(self) -> None:
         attrs = self.broker.attrs
