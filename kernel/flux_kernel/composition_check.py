@@ -6,6 +6,7 @@ Everything that is wrong is found in one go, before anything starts (plugins.tom
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from flux.discovery import (
     resolve,
 )
 from flux.idset import IDset
+from flux.module.foreign import Foreign
 from flux_kernel.composition_order import start_order
 from flux_kernel.composition_plan import PLANNED_KINDS, STAGES, PlannedPlugin, Problem
 from flux_kernel.composition_source import LINK_KEYS, Table
@@ -76,6 +78,8 @@ class Declared(msgspec.Struct):
             self.stage,
             self.ranks,
             self.services,
+            tuple(self.table.values.get("command", ())),
+            _restart(self.table),
         )
 
 
@@ -108,6 +112,9 @@ class Checker:
     def declare(self) -> Iterator[Declared]:
         """What each enabled plugin that the broker starts says of itself; the others are only looked up."""
         for table in self.tables:
+            if "command" in table.values:
+                yield from self._declare_foreign(table)
+                continue
             entry = self._resolve(table)
             if entry is None:
                 continue
@@ -171,11 +178,24 @@ class Checker:
             self.report(table, "use", f'{cls.__name__}.stage is "{stage}", it must be "boot" or "run"')
             stage = "run"
         links = {key: [*self._words(table, cls, key), *table.links(key)] for key in LINK_KEYS}
+        links["requires"] += ["supervise"] * bool(_restart(table))
         services = (table.name, *self._words(table, cls, "provides"))
         if table.values.get("isolated") and (table.kind != "modules" or not getattr(cls, "isolatable", True)):
             self.report(table, "isolated", f"{cls.__name__} must run in the broker's process, it cannot be isolated")
-        options = self._options(table, self._options_type(table, cls))
+        if cls is Foreign:
+            options = msgspec.to_builtins(table.values.get("args", {}))
+        else:
+            options = self._options(table, self._options_type(table, cls))
         return Declared(table, entry, cls, ranks, rank_set, stage, services, links, options)
+
+    def _declare_foreign(self, table: Table) -> Iterator[Declared]:
+        """A module that a program of somebody else runs says nothing of itself."""
+        for key in ("use", "isolated"):
+            if key in table.values:
+                self.report(table, key, "a module with a command of its own is what that runs, in its own process")
+        if table.enabled:
+            entry = Entry(table.name, "modules", shlex.join(table.values["command"]))
+            yield self._declare_class(table, entry, Foreign)
 
     def _words(self, table: Table, cls: Any, attribute: str) -> list[str]:
         words = getattr(cls, attribute, ())
@@ -311,6 +331,12 @@ class Checker:
             names = " after ".join(by_id[id].name for id in circle)
             self.report(by_id[circle[0]].table, "", f"the start order goes in a circle: {names}")
         return [by_id[id] for id in order]
+
+
+def _restart(table: Table) -> dict[str, float]:
+    if table.values.get("restart", "never") == "never":
+        return {}
+    return {"limit": table.values.get("restart-limit", 3), "delay": table.values.get("restart-delay", 1.0)}
 
 
 def _providers(started: list[Declared]) -> dict[str, list[Declared]]:

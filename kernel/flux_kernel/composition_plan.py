@@ -42,6 +42,8 @@ class PlannedPlugin(msgspec.Struct, frozen=True):
         ranks: "all" or an idset string.
         stage: "boot" (before the instance is joined) or "run".
         services: the service names it answers to, its own name first.
+        command: the loader program that runs it, and its arguments; none for a class of ours.
+        restart: {limit, delay} when it is to be started again after a failure; else {}.
     """
 
     name: str
@@ -52,10 +54,16 @@ class PlannedPlugin(msgspec.Struct, frozen=True):
     stage: str
     ranks: str
     services: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    restart: dict[str, float] = {}
 
     def runs_on(self, rank: int) -> bool:
         return self.ranks == "all" or rank in IDset(self.ranks)
 
     def load(self) -> Any:
         """Import the plugin's class. Raises PluginError."""
+        if self.command:
+            from flux.module.foreign import Foreign
+
+            return Foreign
         return load_entry(self.entry)[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,14 +18,26 @@ from flux.tomlplaces import Path, locate
 from flux_kernel.composition_plan import PLANNED_KINDS, Problem
 
 LINK_KEYS = ("requires", "after", "before")
-_PLANNED_ONLY = ("ranks", "isolated", *LINK_KEYS)
-_TYPES: dict[str, tuple[type, str]] = {
+RESTARTS = ("never", "on-failure")
+_MODULES_ONLY = ("command", "restart", "restart-limit", "restart-delay")
+_PLANNED_ONLY = ("ranks", "isolated", *LINK_KEYS, *_MODULES_ONLY)
+_TYPES: dict[str, tuple[Any, str]] = {
     "use": (str, "a string: an installed name, a dotted path or a file"),
     "enabled": (bool, "true or false"),
     "args": (dict, "an inline table such as { name = value }"),
     "ranks": (str, 'a string such as "all", "0" or "1-3"'),
     "isolated": (bool, "true or false"),
+    "command": (list, 'an array with a program and its arguments, such as ["/usr/bin/flux", "module-exec", "x.so"]'),
+    "restart": (str, '"never" or "on-failure"'),
+    "restart-limit": (int, "a number of restarts, at least 1"),
+    "restart-delay": ((int, float), "a number of seconds, 0 or more"),
     **dict.fromkeys(LINK_KEYS, (list, 'an array of plugin names such as ["kvs"]')),
+}
+_IN_RANGE: dict[str, Callable[[Any], bool]] = {
+    "command": bool,
+    "restart": RESTARTS.__contains__,
+    "restart-limit": lambda number: number >= 1,
+    "restart-delay": lambda seconds: 0 <= seconds < float("inf"),
 }
 
 
@@ -170,6 +182,8 @@ class _Reader:
     def is_good(self, kind: str, path: Path, value: Any) -> bool:
         key = path[-1]
         keys = [k for k in _TYPES if kind in PLANNED_KINDS or k not in _PLANNED_ONLY]
+        if kind != "modules":
+            keys = [k for k in keys if k not in _MODULES_ONLY]
         if key not in keys:
             other = "class attribute `provides`" if key == "provides" else ""
             reason = f"it is the {other} that says so" if other else f"keys of {kind} are {', '.join(keys)}"
@@ -177,8 +191,11 @@ class _Reader:
             return False
         wanted, description = _TYPES[key]
         names_only = wanted is not list or (isinstance(value, list) and all(isinstance(v, str) for v in value))
-        if not isinstance(value, wanted) or not names_only:
+        if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool) or not names_only:
             self.report(path, f"expected {description}, not {_toml_type(value)}")
+            return False
+        if key in _IN_RANGE and not _IN_RANGE[key](value):
+            self.report(path, f"expected {description}, not {value!r}", nearest(str(value), RESTARTS))
             return False
         return True
 

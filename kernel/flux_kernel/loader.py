@@ -17,9 +17,11 @@ from flux.discovery import Entry, load_entry, resolve
 from flux.errors import FluxError, as_flux_error
 from flux.message import Message
 from flux.module import Module
+from flux.module.foreign import Foreign
 from flux.module.options import encode_args, parse_args
 from flux.module.runner import ModuleRunner, Welcome
 from flux_kernel.attributes import Attributes
+from flux_kernel.composition_plan import PlannedPlugin
 from flux_kernel.gate import Gate
 from flux_kernel.isolate import IsolatedModule
 from flux_kernel.link import ModuleLink
@@ -38,13 +40,6 @@ class Status(IntEnum):
     EXITED = 3
 
 
-class Foreign(Module):
-    """Stands for a module whose class is not known; it is stopped before its successor starts."""
-
-    def stop(self) -> None:
-        """Unknown."""
-
-
 class LoadedModule:
     """One module in the table, in process (runner) or isolated (process)."""
 
@@ -56,6 +51,8 @@ class LoadedModule:
         options: Mapping[str, Any],
         isolated: bool = False,
         command: Sequence[str] = (),
+        restart: Mapping[str, float] | None = None,
+        restarts: int = 0,
     ) -> None:
         self.name = name
         self.entry = entry
@@ -63,6 +60,8 @@ class LoadedModule:
         self.options = options
         self.isolated = isolated
         self.command = command
+        self.restart = restart or {}
+        self.restarts = restarts
         self.uuid = str(uuid4())
         self.status = Status.INIT
         self.runner: ModuleRunner | None = None
@@ -74,7 +73,11 @@ class LoadedModule:
 
     def again(self) -> LoadedModule:
         """A new one of the same, not started."""
-        return LoadedModule(self.name, self.entry, self.cls, self.options, self.isolated, self.command)
+        return self.changed(self.entry, self.cls, self.options, self.isolated)
+
+    def changed(self, entry: Entry, cls: type[Module], options: Mapping[str, Any], isolated: bool) -> LoadedModule:
+        """One that is to take its place, not started."""
+        return LoadedModule(self.name, entry, cls, options, isolated, self.command, self.restart, self.restarts)
 
     def gated(self, show: Callable[[str, Message, int, str], None]) -> Gate:
         """The gate on its way to the switch."""
@@ -99,6 +102,7 @@ class LoadedModule:
             "recvqueue": self._queued(),
             "isolated": self.process is not None,
             "errors": runner.errors if runner else 0,
+            "restarts": self.restarts,
             "note": self.note or (runner.last_error if runner else ""),
         }
         if self.process is not None:
@@ -120,6 +124,8 @@ class Loader:
 
     Attributes:
         on_link: called with each module that has got its link, before it starts.
+        on_failure: called with a module whose process has ended, or a task of which has failed, and a line on how.
+        on_restart: called with a module that has taken the place of another.
     """
 
     def __init__(
@@ -133,43 +139,41 @@ class Loader:
         self.modules: dict[str, LoadedModule] = {}
         self._by_uuid: dict[str, LoadedModule] = {}
         self.on_link: Callable[[LoadedModule], None] = lambda _module: None
+        self.on_failure: Callable[[LoadedModule, str], None] = lambda _module, _text: None
+        self.on_restart: Callable[[LoadedModule], None] = lambda _module: None
 
     # -- load
 
     async def load_by_reference(self, path: str, name: str | None, args: list[str], isolated: bool) -> None:
         """Load what a user names: an entry point, a dotted path or a file (module.load)."""
         entry = resolve("modules", path)
-        await self.load(entry, name, parse_args(args), isolated)
+        cls = load_entry(entry)[0]
+        await self._load(LoadedModule(name or cls.name or entry.name, entry, cls, parse_args(args), isolated))
 
     async def load_command(self, command: Sequence[str], name: str, args: list[str]) -> None:
         """Load what a loader program of somebody else runs, such as a stock module (RFC 5)."""
-        self._check_free(name)
         entry = Entry(name, "modules", shlex.join(command))
-        module = self.modules[name] = LoadedModule(name, entry, Foreign, parse_args(args), True, command)
-        await self.bring_up(module)
+        await self._load(LoadedModule(name, entry, Foreign, parse_args(args), True, command))
 
-    async def load(
-        self,
-        entry: Entry,
-        name: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        isolated: bool = False,
-        cls: type[Module] | None = None,
-    ) -> None:
-        """Load a module and wait until it runs.
+    async def load_planned(self, plugin: PlannedPlugin, cls: type[Module]) -> None:
+        """Load what a composition names."""
+        isolated = plugin.isolated or bool(plugin.command)
+        module = LoadedModule(plugin.name, plugin.entry, cls, plugin.options, isolated, plugin.command, plugin.restart)
+        await self._load(module)
+
+    async def _load(self, module: LoadedModule) -> None:
+        """Take a module into the table and wait until it runs.
 
         Raises:
             FluxError: EEXIST when the name is taken, EINVAL for bad arguments or an isolated module that
                 cannot be, ENOENT when there is no such module, or what the module's start raised.
         """
-        cls = cls or load_entry(entry)[0]
-        name = name or cls.name or entry.name
-        self._check_free(name)
-        module = self.modules[name] = LoadedModule(name, entry, cls, options or {}, isolated)
+        self._check_free(module.name)
+        self.modules[module.name] = module
         await self.bring_up(module)
 
     async def bring_up(self, module: LoadedModule) -> None:
-        """Start a module; when that fails nothing is left of it. Raises as `load` does."""
+        """Start a module; when that fails nothing is left of it. Raises as `_load` does."""
         name = module.name
         self._by_uuid[module.uuid] = module
         try:
@@ -223,6 +227,8 @@ class Loader:
         flux = AsyncFlux(link.channel)
         welcome = Welcome(module.name, module.uuid, module.options, self.attrs.cacheable(), self.conf)
         runner = module.runner = ModuleRunner(module.cls, welcome, flux, self.broker)
+        if module.restart:
+            runner.on_task_failed = lambda text: self.on_failure(module, text)
         link.counters = runner.counters
         link.receive = flux.receive
         self.on_link(module)
@@ -261,6 +267,7 @@ class Loader:
         self.switch.detach(module.link, errno.EHOSTUNREACH if unexpected else errno.ENOSYS, text)
         if unexpected:
             self.log(3, text)
+            self.on_failure(module, how)
 
     def report(self, sender: str, status: int, errnum: int, text: str) -> None:
         """Take the status of an isolated module, sent by itself (module.status)."""
@@ -274,26 +281,42 @@ class Loader:
 
     # -- reload
 
-    async def reload(self, name: str, path: str | None, args: list[str] | None, isolated: bool) -> None:
+    async def reload(
+        self, name: str, path: str | None, args: list[str] | None, isolated: bool, restart: bool = False
+    ) -> None:
         """Exchange a module for a new instance, of the file or name at path if there is one; see `swap`.
 
-        Without args (None) the new one gets those of the old one. FluxError EBUSY when it does not run.
+        One that has failed is started again. Without args (None) the new one gets those of the old one.
+        restart: count it as one. FluxError EBUSY while it starts or stops, EPERM when the broker cannot do without.
         """
         old = self.find(name)
-        if old.status != Status.RUNNING:
+        if old.status not in (Status.RUNNING, Status.EXITED):
             raise FluxError(errno.EBUSY, f"module {old.name} is {old.status.name.lower()}")
-        options = old.options if args is None else parse_args(args)
-        if old.command:
-            new = LoadedModule(old.name, old.entry, old.cls, options, True, old.command)
+        entry = resolve("modules", path) if path and not old.command else old.entry
+        cls = old.cls if old.command else load_entry(entry)[0]
+        new = old.changed(entry, cls, old.options if args is None else parse_args(args), isolated or old.isolated)
+        new.restarts += restart
+        if old.status == Status.EXITED:
+            await self._revive(old, new)
         else:
-            entry = resolve("modules", path) if path else old.entry
-            new = LoadedModule(old.name, entry, load_entry(entry)[0], options, isolated or old.isolated)
+            await self._exchange(old, new)
+        self.on_restart(new)
+
+    async def _exchange(self, old: LoadedModule, new: LoadedModule) -> None:
         old.status = Status.FINALIZING
         try:
             await swap(self, old, new)
         finally:
             if self.modules.get(old.name) is old and old.status == Status.FINALIZING:
                 old.status = Status.RUNNING
+
+    async def _revive(self, old: LoadedModule, new: LoadedModule) -> None:
+        self.modules[new.name] = new
+        try:
+            await self.bring_up(new)
+        except BaseException:
+            self.modules[old.name] = old
+            raise
 
     # -- remove
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import errno
+import os
 from typing import Any, cast
 
 import msgspec
@@ -25,6 +26,7 @@ class LoadRequest(msgspec.Struct):
     name: str | None = None
     exec: bool = False
     command: list[str] = []
+    loader: str = ""
 
 
 class ReloadRequest(msgspec.Struct):
@@ -32,6 +34,7 @@ class ReloadRequest(msgspec.Struct):
     path: str | None = None
     args: list[str] | None = None
     exec: bool = False
+    restart: bool = False
 
 
 class RemoveRequest(msgspec.Struct):
@@ -83,6 +86,12 @@ class KernelServices(Module):
     def start(self) -> None:
         self.tracing = Trace(self, self._watch_all)
         self.loader.on_link = self._watch
+        self.loader.on_failure = lambda module, text: self._tell("failed", module, text=text, restart=module.restart)
+        self.loader.on_restart = lambda module: self._tell("restarted", module)
+
+    def _tell(self, what: str, module: LoadedModule, **more: Any) -> None:
+        facts = {"name": module.name, "rank": self.rank, "status": module.status, "restarts": module.restarts}
+        self.flux.event_send(f"module.{what}", {**facts, **more})
 
     def stats(self) -> dict[str, Any]:
         return {**self.switch.stats(), "tracers": len(self.tracing)}
@@ -91,15 +100,17 @@ class KernelServices(Module):
 
     @request("load", service="module", payload=LoadRequest)
     async def load(self, _msg: Message, req: LoadRequest) -> None:
-        if req.command:
-            await self.loader.load_command(req.command, req.name or req.path, req.args)
+        command = req.command or [req.loader, req.path] * bool(req.loader)
+        if command:
+            name = req.name or os.path.splitext(os.path.basename(req.path))[0]
+            await self.loader.load_command(command, name, req.args)
             return
         await self.loader.load_by_reference(req.path, req.name, req.args, req.exec)
 
     @request("reload", service="module", payload=ReloadRequest)
     async def reload(self, _msg: Message, req: ReloadRequest) -> None:
         self._check_removable(req.name)
-        await self.loader.reload(req.name, req.path, req.args, req.exec)
+        await self.loader.reload(req.name, req.path, req.args, req.exec, req.restart)
 
     @request("remove", service="module", payload=RemoveRequest)
     async def remove(self, _msg: Message, req: RemoveRequest) -> None:

@@ -35,7 +35,8 @@ def kvs(site: Site) -> Site:
         (
             '[modules.kvs]\nrank = "0"\n',
             'plugins.toml:2: [modules.kvs.rank]: there is no key "rank": keys of modules are use, enabled, args, '
-            'ranks, isolated, requires, after, before; did you mean "ranks"?',
+            "ranks, isolated, command, restart, restart-limit, restart-delay, requires, after, before; "
+            'did you mean "ranks"?',
         ),
         (
             '[modules.kvs]\nprovides = ["x"]\n',
@@ -78,6 +79,28 @@ def kvs(site: Site) -> Site:
         ),
         ("[modules.kvs]\nuse = './gone.py'\n", "no such plugin file"),
         ('extends = "defualt"\n', 'plugins.toml:1: [extends]: the only composition that can be extended is "default"'),
+        (
+            '[modules.kvs]\nrestart = "on-failur"\n',
+            'plugins.toml:2: [modules.kvs.restart]: expected "never" or "on-failure", not \'on-failur\''
+            '; did you mean "on-failure"?',
+        ),
+        (
+            "[modules.kvs]\nrestart-limit = 0\n",
+            "plugins.toml:2: [modules.kvs.restart-limit]: expected a number of restarts, at least 1, not 0",
+        ),
+        (
+            "[modules.kvs]\nrestart-delay = true\n",
+            "plugins.toml:2: [modules.kvs.restart-delay]: expected a number of seconds, 0 or more, not a boolean",
+        ),
+        (
+            '[modules.kvs]\nrestart = "on-failure"\n',
+            'plugins.toml:1: [modules.kvs]: requires "supervise", which no enabled plugin provides',
+        ),
+        ("[modules.kvs]\ncommand = []\n", "[modules.kvs.command]: expected an array with a program and its arguments"),
+        (
+            '[modules.kvs]\ncommand = ["x"]\nuse = "kvs"\n',
+            "plugins.toml:3: [modules.kvs.use]: a module with a command of its own is what that runs",
+        ),
         ("modules = 3\n", "plugins.toml:1: [modules]: expected tables [modules.NAME]"),
         ("[modules]\nkvs = true\n", "plugins.toml:2: [modules.kvs]: expected a table [modules.kvs]"),
     ],

@@ -189,6 +189,9 @@ def _remark(module: dict[str, Any]) -> str:
     parts = []
     if module.get("isolated") and _STATES[module["status"]] != "E":
         parts.append(f"pid {module['pid']}" if "pid" in module else "isolated")
+    restarts = module.get("restarts", 0)
+    if restarts:
+        parts.append("restarted 1 time" if restarts == 1 else f"restarted {restarts} times")
     errors = module.get("errors", 0)
     if errors:
         parts.append("1 error" if errors == 1 else f"{errors} errors")
