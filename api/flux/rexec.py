@@ -14,6 +14,7 @@ from flux.stdio import decode_io, encode_io
 
 if TYPE_CHECKING:
     from flux.core.handle import Flux
+    from flux.ring import RingRoute
     from flux.rpc import RPC
 
 __all__ = ["OUTPUT_WINDOW", "RemoteProcess", "attach_request", "exec_request", "launch_exitcode", "start_background"]
@@ -59,7 +60,7 @@ def attach_request(pid: int = -1, label: str | None = None, flags: int = STDOUT 
     return json.dumps({"pid": pid, "flags": flags, **({} if label is None else {"label": label})})
 
 
-def start_background(flux_handle: Flux, request: str, nodeid: int, service: str = "rexec") -> RPC:
+def start_background(flux_handle: Flux | RingRoute, request: str, nodeid: int, service: str = "rexec") -> RPC:
     """Start a process that nobody listens to; the RPC's payload is {"type": "started", "pid": PID}."""
     return flux_handle.rpc(f"{service}.exec", request, nodeid=nodeid)
 
@@ -68,6 +69,7 @@ class RemoteProcess:
     """A process of another broker while it runs, on the reactor of a handle.
 
     Args:
+        flux_handle: a handle, or the way by the ring.
         request: of `exec_request` or `attach_request`. method: "exec" or "attach", to go with it.
         rank: of the broker. service: name of the subprocess server.
         on_output: called with (process, stream, data, eof).
@@ -82,7 +84,7 @@ class RemoteProcess:
 
     def __init__(
         self,
-        flux_handle: Flux,
+        flux_handle: Flux | RingRoute,
         request: str,
         rank: int,
         *,

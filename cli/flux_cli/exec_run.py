@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from flux.core.handle import Flux
     from flux.errors import FluxError
+    from flux.ring import RingRoute
 
 __all__ = ["ExecRun", "complain"]
 
@@ -38,10 +39,11 @@ class ExecRun:
 
     Args:
         args: the parsed command line.
+        way: what sends the requests.
     """
 
-    def __init__(self, handle: Flux, args: argparse.Namespace, ranks: IDset) -> None:
-        self._handle = handle
+    def __init__(self, handle: Flux, args: argparse.Namespace, ranks: IDset, way: Flux | RingRoute) -> None:
+        self._handle, self._way = handle, way
         self._reactor = handle.get_reactor()
         self._args = args
         self._ranks = ranks
@@ -71,7 +73,7 @@ class ExecRun:
         method, request = self._request()
         for rank in self._ranks:
             process = RemoteProcess(
-                self._handle,
+                self._way,
                 request,
                 rank,
                 service=self._args.service,

@@ -11,6 +11,7 @@ from flux_cli.common import Parser, die, open_flux
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.idset import IDset
+    from flux.ring import RingRoute
 
 EX_NOHOST = 68
 
@@ -20,11 +21,21 @@ def command(argv: list[str]) -> int:
     _check(args)
     with open_flux() as handle:
         ranks = targets(handle, args.rank, args.exclude)
+        way = _way(handle, args)
         if args.bg:
-            return _background(handle, args, ranks)
+            return _background(way, args, ranks)
         from flux_cli.exec_run import ExecRun
 
-        return ExecRun(handle, args, ranks).run()
+        return ExecRun(handle, args, ranks, way).run()
+
+
+def _way(handle: Flux, args: argparse.Namespace) -> Flux | RingRoute:
+    """What sends the requests."""
+    if not args.ring:
+        return handle
+    from flux_cli.ring import open_ring
+
+    return open_ring(handle)
 
 
 def _parser() -> Parser:
@@ -41,6 +52,7 @@ def _parser() -> Parser:
     add("-v", "--verbose", action="count", default=0, help="say what is going on, on stderr")
     add("-q", "--quiet", action="store_true", help="do not tell of exit codes and signals")
     add("-s", "--service", default="rexec", metavar="NAME", help="subprocess server; default: rexec")
+    add("--ring", action="store_true", help="go from rank to rank by the ring, past a broken tree")
     add("--bg", action="store_true", help="start in the background, print RANK: PID, and exit")
     add("--waitable", action="store_true", help="with --bg: keep the exit status until it is asked for")
     add("--label", metavar="LABEL", help="name the process for flux sproc")
@@ -84,7 +96,7 @@ def _idset(text: str, option: str) -> IDset:
         die(f"{option}: {exc}")
 
 
-def _background(handle: Flux, args: argparse.Namespace, ranks: IDset) -> int:
+def _background(way: Flux | RingRoute, args: argparse.Namespace, ranks: IDset) -> int:
     from flux.errors import FluxError
     from flux.rexec import WAITABLE, exec_request, start_background
     from flux_cli.exec_run import complain
@@ -92,7 +104,7 @@ def _background(handle: Flux, args: argparse.Namespace, ranks: IDset) -> int:
     flags = WAITABLE if args.waitable else 0
     request = exec_request(args.command, cwd=args.dir or os.getcwd(), label=args.label, flags=flags)
     code = 0
-    for rank, rpc in [(rank, start_background(handle, request, rank, args.service)) for rank in ranks]:
+    for rank, rpc in [(rank, start_background(way, request, rank, args.service)) for rank in ranks]:
         try:
             print(f"{rank}: {rpc.get()['pid']}")
         except FluxError as exc:

@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
-from flux.message import NODEID_ANY
+from flux.message import NODEID_ANY, NODEID_UPSTREAM
 from flux_cli.common import Parser, die, open_flux, parse_nodeid
 
 if TYPE_CHECKING:
     from flux.core.handle import Flux
+    from flux.ring import RingRoute
     from flux.rpc import RPC
 
 
@@ -21,9 +22,19 @@ def command(argv: list[str]) -> int:
         die("--batch needs --count: it prints after the last request is sent")
     with open_flux() as handle:
         nodeid, service = target(_with_rank(handle, args.target), args.rank)
-        pinger = Pinger(handle, args, nodeid, service)
-        pinger.run()
+        Pinger(handle, _way(handle, args, nodeid), args, nodeid, service).run()
     return 0
+
+
+def _way(handle: Flux, args: argparse.Namespace, nodeid: int) -> Flux | RingRoute:
+    """What sends the requests."""
+    if not args.ring:
+        return handle
+    if nodeid >= NODEID_UPSTREAM:
+        die("--ring goes to a rank: give one")
+    from flux_cli.ring import open_ring
+
+    return open_ring(handle)
 
 
 def _parser() -> Parser:
@@ -34,6 +45,7 @@ def _parser() -> Parser:
     parser.add_argument("-i", "--interval", type=_seconds, default=1.0, metavar="N", help="seconds between requests")
     parser.add_argument("-c", "--count", type=_count, default=0, metavar="N", help="stop after N; default: never")
     parser.add_argument("-b", "--batch", action="store_true", help="print when all requests are sent")
+    parser.add_argument("--ring", action="store_true", help="go from rank to rank by the ring, past a broken tree")
     parser.add_argument("-u", "--userid", action="store_true", help="show the userid and roles of the requests")
     return parser
 
@@ -87,8 +99,10 @@ def target(text: str, rank: int | None) -> tuple[int, str]:
 class Pinger:
     """Sends pings and prints their answers, each when its time has come."""
 
-    def __init__(self, handle: Flux, args: argparse.Namespace, nodeid: int, service: str) -> None:
-        self.handle = handle
+    def __init__(
+        self, handle: Flux, way: Flux | RingRoute, args: argparse.Namespace, nodeid: int, service: str
+    ) -> None:
+        self.handle, self.way = handle, way
         self.args = args
         self.nodeid = nodeid
         self.topic = f"{service}.ping"
@@ -105,7 +119,7 @@ class Pinger:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         seconds, nanoseconds = divmod(now, 1_000_000_000)
         payload = {"seq": self.sent, "time.tv_sec": seconds, "time.tv_nsec": nanoseconds, "pad": self.padding}
-        rpc = self.handle.rpc(self.topic, payload, nodeid=self.nodeid)
+        rpc = self.way.rpc(self.topic, payload, nodeid=self.nodeid)
         self.sent += 1
         if self.args.batch:
             self.batch.append(rpc)
@@ -141,5 +155,5 @@ class Pinger:
 
 
 def _node(nodeid: int) -> str:
-    names = {NODEID_ANY: "any", NODEID_ANY - 1: "upstream"}
+    names = {NODEID_ANY: "any", NODEID_UPSTREAM: "upstream"}
     return names.get(nodeid, str(nodeid))

@@ -52,9 +52,9 @@ def choose_endpoint(uris: Sequence[str], same_host: bool) -> str:
     return remote[0]
 
 
-def ipc_endpoint(rundir: str, rank: int) -> str | None:
-    """Endpoint for children on this host; None when the path is too long for a socket."""
-    path = f"{rundir}/tbon-{rank}"
+def ipc_endpoint(rundir: str, rank: int, name: str = "tbon") -> str | None:
+    """Endpoint for brokers on this host; None when the path is too long for a socket."""
+    path = f"{rundir}/{name}-{rank}"
     return f"ipc://{path}" if len(path.encode()) <= _MAX_SOCKET_PATH else None
 
 
