@@ -32,6 +32,7 @@ OPEN = {
     "state-machine": "get wait",
 }
 CLOSED = {
+    "barrier": "relay leave",
     "attr": "set rm",
     "config": "load reload follow",
     "content": "load store store-batch flush dropcache mmap-add mmap-remove register-backing unregister-backing "

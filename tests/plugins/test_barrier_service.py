@@ -24,11 +24,17 @@ def clients(instance: RunningInstance) -> Iterator[list[flux.Flux]]:
         handle.close()
 
 
+def served(handle: flux.Flux) -> None:
+    """Wait until what the handle has asked for is known on its own rank, and on rank 0."""
+    handle.rpc("barrier.ping", {}).get()
+    handle.rpc("barrier.ping", {}, nodeid=0).get()
+
+
 def test_nobody_goes_on_before_the_last_has_come(clients: list[flux.Flux]) -> None:
     for round in range(2):  # a name can be used again
         early = [handle.barrier("meet", 3) for handle in clients[:2]]
         for handle in clients[:2]:
-            handle.rpc("barrier.ping", {}, nodeid=0).get()  # the request before has been served
+            served(handle)
         assert not any(future.is_ready() for future in early), round
         clients[2].barrier("meet", 3).get()
         for future in early:
@@ -55,7 +61,7 @@ def refused(code: int, action: Callable[[], object]) -> None:
 
 def test_wrong_requests_are_refused_and_disturb_nobody(clients: list[flux.Flux]) -> None:
     first = clients[0].barrier("strict", 2)
-    clients[0].rpc("barrier.ping", {}, nodeid=0).get()
+    served(clients[0])
     refused(errno.EEXIST, lambda: clients[0].barrier("strict", 2).get())
     refused(errno.EINVAL, lambda: clients[1].barrier("strict", 3).get())
     refused(errno.EINVAL, lambda: clients[1].barrier("strict", 0).get())
@@ -76,9 +82,9 @@ def test_name_is_made_up_in_a_job_only(clients: list[flux.Flux], monkeypatch: py
 def test_client_that_leaves_cancels_the_barrier_it_is_in(instance: RunningInstance, clients: list[flux.Flux]) -> None:
     with flux.Flux(instance(size=3).uri_of(2)) as leaver:
         leaver.barrier("left", 3)
-        leaver.rpc("barrier.ping", {}, nodeid=0).get()
+        served(leaver)
         waiting = clients[1].barrier("left", 3)
-        clients[1].rpc("barrier.ping", {}, nodeid=0).get()
+        served(clients[1])
     refused(errno.ECANCELED, lambda: waiting.wait_for(20) or waiting.get())
 
 

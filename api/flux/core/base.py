@@ -122,7 +122,7 @@ class Handle(ABC):
         Raises:
             FluxError: EINVAL without a name outside of a job; the future's `get` raises EINVAL when nprocs differs
                 from what others said, EEXIST when this handle is in that barrier already, ECANCELED when another
-                client in it went away.
+                client in it went away, or its broker was lost.
         """
         if name is None:
             job = os.environ.get("FLUX_JOB_ID")
@@ -130,7 +130,7 @@ class Handle(ABC):
                 raise FluxError(errno.EINVAL, "a barrier needs a name: outside of a job none can be made up")
             name = f"{job}.{self._barriers}"
             self._barriers += 1
-        return self.rpc("barrier.enter", {"name": name, "nprocs": nprocs}, nodeid=0)
+        return self.rpc("barrier.enter", {"name": name, "nprocs": nprocs})
 
     @staticmethod
     def event_create(topic: str, payload: Any = None) -> Message:

@@ -13,8 +13,8 @@ from flux.idset import IDset
 from flux.job.fluid import encode as encode_id
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
+from flux.module.presence import Presence
 from flux_plugins.job_exec.machine import Execution
-from flux_plugins.job_exec.presence import Presence
 from flux_plugins.job_exec.protocol import Barrier, CriticalRanks, Expiration, Override, read_settings
 from flux_plugins.job_exec.run import Run
 from flux_plugins.job_exec.shells import Shells, shell_environment
