@@ -41,7 +41,16 @@ class JobExec(Module):
 
     async def start(self) -> None:
         self._presence = Presence(self.flux, self._ranks_gone, self.log.error)
+        await self._introduce()
+
+    async def _introduce(self) -> None:
         await self.flux.rpc("job-manager.exec-hello", {"service": self.module_name})
+
+    @event("module.restarted")
+    async def module_restarted(self, msg: Message) -> None:
+        """A new job manager has to be told who runs its jobs."""
+        if msg.payload["rank"] == self.rank and msg.payload["name"] == "job-manager":
+            await self._introduce()
 
     async def stop(self) -> None:
         """Wait until the namespaces of jobs that have ended are kept."""
@@ -57,6 +66,10 @@ class JobExec(Module):
     @request("start", streaming=True)
     def start_job(self, msg: Message) -> Any:
         job = msg.payload
+        running = self._find(job["id"])
+        if running is not None:
+            running.adopt(msg)
+            return DEFERRED
         run = Run(self, msg, Execution(_ranks(job["R"]), self.settings))
         try:
             self._admit(job)
@@ -70,11 +83,13 @@ class JobExec(Module):
         run.start()
         return DEFERRED
 
+    def _find(self, jobid: int) -> Run | None:
+        """A job whose shells run, or have ended just now."""
+        return self._runs.get(jobid) or next((run for run in self._sealing if run.id == jobid), None)
+
     def _admit(self, job: dict[str, Any]) -> None:
         if job.get("reattach"):
             raise FluxError(errno.ENOTSUP, "the job's shells ended with the execution service that had started them")
-        if job["id"] in self._runs:
-            raise FluxError(errno.EEXIST, f"job {encode_id(job['id'])} is running already")
         owner = int(self.attrs["security.owner"])
         if job["userid"] != owner:
             text = f"this instance runs jobs of its owner {owner} only, not of user {job['userid']}"

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
+from flux.eventlog import decode as decode_eventlog
 from flux.job.fluid import encode as encode_id
+from flux.kvs import lookup_async
 from flux.message import Message
 from flux_plugins.job_exec.barrier import Barrier
 from flux_plugins.job_exec.guest import Guest
@@ -54,7 +56,8 @@ class Run:
         self.launcher: Shells | TestExec
         self.expiration = 0.0
         self._module = module
-        self._msg = msg
+        self._msg: Message | None = msg
+        self._told: list[Respond] = []
         self._barrier = Barrier(module.flux.send_message)
         self._timers: dict[str, Any] = {}
 
@@ -83,7 +86,31 @@ class Run:
         self.launcher.launch(action.ranks)
 
     def _respond(self, action: Respond) -> None:
-        self._module.respond(self._msg, {"id": self.id, "type": action.type, "data": action.data})
+        self._told.append(action)
+        if self._msg is not None:
+            self._tell(self._msg, action)
+
+    def _tell(self, msg: Message, action: Respond) -> None:
+        self._module.respond(msg, {"id": self.id, "type": action.type, "data": action.data})
+
+    def adopt(self, msg: Message) -> None:
+        """Another job manager asks for this job to be started: tell it what has happened that it does not know of."""
+        self._msg = None
+        eventlog = lookup_async(self._module.flux, f"{encode_id(self.id, 'kvs')}.eventlog", namespace="primary")
+        eventlog.then(self._adopted, msg)
+
+    def _adopted(self, eventlog: Any, msg: Message) -> None:
+        try:
+            known = {event.name for event in decode_eventlog(eventlog.value())}
+        except (FluxError, ValueError) as exc:
+            self._module.log.error(f"job {encode_id(self.id)}: its eventlog cannot be read: {exc}")
+            known = {action.type for action in self._told}
+        if msg.payload.get("reattach"):
+            self._tell(msg, Respond("reattached", {}))
+        for action in self._told:
+            if action.type not in known:
+                self._tell(msg, action)
+        self._msg = msg
 
     def _log(self, action: Log) -> None:
         self.guest.log(action.name, action.context)

@@ -57,6 +57,14 @@ class JobList(Module):
 
     # -- journal
 
+    @event("module.restarted")
+    def module_restarted(self, msg: Message) -> None:
+        """Follow a new job manager, from the beginning: what the old one had told last may not have lasted."""
+        if msg.payload["rank"] == self.rank and msg.payload["name"] == "job-manager":
+            self.store = Store()
+            self._caught_up = False
+            self.start()
+
     def _journal_ready(self, journal: Any) -> None:
         while journal.is_ready():
             try:

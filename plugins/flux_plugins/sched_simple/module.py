@@ -17,7 +17,7 @@ from flux.idset import IDset
 from flux.job.fluid import encode as encode_id
 from flux.kvs import KVSTxn, commit_async, lookup_async
 from flux.message import FLAG_STREAMING, Message
-from flux.module import DEFERRED, Module, request
+from flux.module import DEFERRED, Module, event, request
 from flux_plugins.sched_simple.pool import Pool, Unsatisfiable
 from flux_plugins.sched_simple.protocol import AllocType, Cancel, Expiration, Feasibility, Free, Prioritize
 from flux_plugins.sched_simple.queue import Pending, Queue
@@ -95,6 +95,20 @@ class SchedSimple(Module):
             for name, ranks in update.get(key, {}).items():
                 pool.change_property(name, IDset(ranks), add)
         pool.expiration = update.get("expiration", pool.expiration)
+
+    @event("module.restarted")
+    def module_restarted(self, msg: Message) -> None:
+        """Begin again with a new job manager, or with a new resource service."""
+        if msg.payload["rank"] != self.rank or msg.payload["name"] not in ("job-manager", "resource"):
+            return
+        self._queue = Queue()
+        if msg.payload["name"] == "resource":
+            self._pool = None
+            self.start()
+        elif self._pool is not None:
+            for jobid in list(self._pool.jobs):
+                self._pool.free(jobid)
+            self.spawn(self._introduce(), "hello")
 
     async def _introduce(self) -> None:
         """Learn what running jobs hold, then tell the job manager to send requests."""
