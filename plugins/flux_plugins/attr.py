@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -28,7 +29,7 @@ UNSETTABLE = (
     "broker.rc3_path broker.rc2_none broker.rc2_pgrp broker.sd-notify broker.exit-norestart broker.recovery-mode "
     "content.backing-module content.backing-path content.acct-dirty content.acct-entries content.acct-size "
     "content.acct-valid content.flush-batch-count persist-directory cron.directory log-filename "
-    "tbon.topo tbon.zmqdebug "
+    "tbon.topo tbon.zmqdebug hello.timeout hello.hwm log-ring-used log-count "
     "tbon.zmq_io_threads tbon.child_rcvhwm tbon.prefertcp tbon.torpid_min tbon.torpid_max tbon.tcp_user_timeout "
     "tbon.connect_timeout tbon.fanout tbon.descendants tbon.level tbon.maxlevel tbon.endpoint tbon.parent-endpoint "
     "tbon.reparent-timeout tbon.parent-timeout tbon.event-backlog tbon.queue-limit"
@@ -38,6 +39,22 @@ SETTABLE = (
     "content.restore content.blob-size-limit content.flush-batch-limit content.purge-old-entry "
     "content.purge-target-size test.* vendor.* test-rd.*"
 ).split()
+DEFAULTS = {
+    "jobid-path": "/",
+    "parent-uri": None,
+    "broker.quorum-warn": "60s",
+    "broker.quorum-timeout": "none",
+    "broker.cleanup-timeout": "none",
+    "broker.shutdown-warn": "60s",
+    "broker.shutdown-timeout": "none",
+    "broker.unload-builtins-timeout": "60s",
+    "broker.sd-stop-timeout": "none",
+    "tbon.child_rcvhwm": "0",
+    "tbon.zmqdebug": "0",
+}
+"""What is shown of settings that nobody gave; None: a name without a value, as stock Flux shows it."""
+_OF_ENCLOSING = ("FLUX_KVS_NAMESPACE", "FLUX_JOB_ID_PATH", "FLUX_PROXY_REMOTE")
+"""Said of the instance that started this broker, by now in attributes: not for services and children of this one."""
 PATTERNS = ("test.*", "test-ro.*", "test-nr.*", "test-im.*", "test-rd.*", "vendor.*", "config.*")
 KNOWN = frozenset([*READ_ONLY, *UNSETTABLE, *SETTABLE])
 
@@ -62,11 +79,16 @@ class Attr(Module):
     def start(self) -> None:
         """Check the attributes that were set on the command line. FluxError EINVAL names the first bad one."""
         self.table = self.broker.attrs
-        if self.table.get("jobid-path") is None:
-            self.table.set("jobid-path", "/")
+        for variable in _OF_ENCLOSING:
+            os.environ.pop(variable, None)
         for name in self.table:
             if not is_known(name):
                 raise FluxError(errno.EINVAL, f"unknown attribute {name}{_nearest(name)}")
+        for name, value in {**DEFAULTS, "broker.quorum": self.table["size"]}.items():
+            if self.table.get(name) is None:
+                self.table.set(name, value)
+        if self.table.get("broker.boot-method") == "config":
+            self.table.compute("config.hostlist", lambda: self.table.get("hostlist") or "")
         for name in READ_ONLY:
             if (value := self.table.get(name)) is not None:
                 self.table.set(name, value, immutable=True)

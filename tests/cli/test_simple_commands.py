@@ -222,16 +222,21 @@ def test_dmesg_follows(option: str, running: Instance, spawn: Callable[..., subp
     assert process.returncode == 130
 
 
-def test_human_times_are_differences_within_a_minute() -> None:
+@pytest.mark.parametrize(("delta", "third"), [(False, "+6.000000"), (True, "+4.000000")])
+def test_human_times_are_differences_within_a_minute(delta: bool, third: str) -> None:
     entries = [
         dmesg.parse_entry(f"<{level << 3}>1 2026-05-01T10:0{minute}:0{second}.5Z 3 app 17 - - text")
-        for level, minute, second in [(6, 0, 1), (3, 0, 3), (7, 1, 0)]
+        for level, minute, second in [(6, 0, 1), (3, 0, 3), (3, 0, 7), (7, 1, 0)]
     ]
-    show = dmesg.HumanFormat(color=False)
+    show = dmesg.HumanFormat(False, delta)
     lines = [show(entry) for entry in entries]
     assert re.fullmatch(r"\[May01 \d\d:\d0\] app.info\[3\]: text", lines[0])
-    assert lines[1] == "[  +2.000000] app.err[3]: text"
-    assert re.fullmatch(r"\[May01 \d\d:\d1\] app.debug\[3\]: text", lines[2])
+    assert lines[1:3] == ["[  +2.000000] app.err[3]: text", f"[  {third}] app.err[3]: text"]
+    assert re.fullmatch(r"\[May01 \d\d:\d1\] app.debug\[3\]: text", lines[3])
+
+
+def test_dmesg_delta_needs_human(run: Run) -> None:
+    assert "--delta goes with --human" in fails(run("dmesg", "--delta"))
 
 
 def test_color_is_for_terminals_or_on_demand(run: Run) -> None:

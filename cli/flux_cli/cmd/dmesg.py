@@ -24,7 +24,8 @@ _ENTRY = re.compile(r"<(\d+)>1 (\S+) (\S+) (\S+) (\S+) \S+ \S+ ?(.*)", re.DOTALL
 _RESET = "\033[0m"
 _TIME_COLOR = "\033[32m"
 _NAME_COLOR = "\033[33m"
-_LEVEL_COLORS = {0: "\033[1;31m", 1: "\033[1;31m", 2: "\033[1;31m", 3: "\033[31m", 4: "\033[1m", 7: "\033[2m"}
+_MINUTE_COLOR = "\033[1;32m"
+_LEVEL_COLORS = {0: "\033[1;31m", 1: "\033[1;31m", 2: "\033[1;31m", 3: "\033[31m", 4: "\033[1m", 7: "\033[34m"}
 
 
 class LogEntry(NamedTuple):
@@ -53,7 +54,10 @@ def parse_entry(line: str) -> LogEntry:
 
 
 def command(argv: list[str]) -> int:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.delta and not args.human:
+        parser.error("--delta goes with --human")
     color = args.color == "always" or (args.color == "auto" and sys.stdout.isatty())
     show = _format(args, color)
     with open_flux() as handle:
@@ -69,7 +73,7 @@ def command(argv: list[str]) -> int:
 def _format(args: Namespace, color: bool) -> Callable[[LogEntry], str]:
     if args.json:
         return json_line
-    return HumanFormat(color) if args.human or args.delta else PlainFormat(color)
+    return HumanFormat(color, args.delta) if args.human else PlainFormat(color)
 
 
 def json_line(entry: LogEntry) -> str:
@@ -86,8 +90,10 @@ def _parser() -> Parser:
     what.add_argument("-c", "--read-clear", action="store_true", help="clear the log when it is printed")
     what.add_argument("-f", "--follow", action="store_true", help="go on with new entries as they come")
     what.add_argument("-n", "--new", action="store_true", help="only new entries as they come")
-    parser.add_argument("-H", "--human", action="store_true", help="show times as differences, and colors")
-    parser.add_argument("-d", "--delta", action="store_true", help="as --human, which shows differences anyway")
+    parser.add_argument(
+        "-H", "--human", action="store_true", help="show times as seconds since the minute's first entry"
+    )
+    parser.add_argument("-d", "--delta", action="store_true", help="with --human: seconds since the entry before")
     parser.add_argument("--json", action="store_true", help="print each entry as a JSON object on a line")
     parser.add_argument(
         "--color",
@@ -144,35 +150,43 @@ class PlainFormat:
 
 
 class HumanFormat:
-    """As dmesg(1) -H: the minute when it changes, else the seconds since the entry before."""
+    """As dmesg(1) -H: the minute when it changes, else the seconds since the first entry of the minute.
 
-    def __init__(self, color: bool) -> None:
+    Args:
+        delta: seconds since the entry before instead.
+    """
+
+    def __init__(self, color: bool, delta: bool = False) -> None:
         self.color = color
+        self.delta = delta
         self.minute = ""
-        self.last: datetime | None = None
+        self.since: datetime | None = None
 
     def __call__(self, entry: LogEntry) -> str:
-        return _line(entry, f"[{self._when(entry.time)}]", self.color)
+        when, color = self._when(entry.time)
+        return _line(entry, f"[{when}]", self.color, color)
 
-    def _when(self, text: str) -> str:
+    def _when(self, text: str) -> tuple[str, str]:
         from datetime import datetime
 
         try:
             now = datetime.fromisoformat(text).astimezone()
         except ValueError:
-            return text
-        last, self.last = self.last, now
+            return text, _TIME_COLOR
         minute = f"{now:%b%d %H:%M}"
-        if last is None or minute != self.minute:
-            self.minute = minute
-            return minute
-        return f"{(now - last).total_seconds():+11.6f}"
+        if self.since is None or minute != self.minute:
+            self.minute, self.since = minute, now
+            return minute, _MINUTE_COLOR
+        passed = (now - self.since).total_seconds()
+        if self.delta:
+            self.since = now
+        return f"{passed:+11.6f}", _TIME_COLOR
 
 
-def _line(entry: LogEntry, when: str, color: bool) -> str:
+def _line(entry: LogEntry, when: str, color: bool, time_color: str = _TIME_COLOR) -> str:
     origin = f"{entry.name}.{LEVELS[entry.level]}[{entry.rank}]"
     if not color:
         return f"{when} {origin}: {entry.text}"
     level = _LEVEL_COLORS.get(entry.level, "")
     text = f"{level}{entry.text}{_RESET}" if level else entry.text
-    return f"{_TIME_COLOR}{when}{_RESET} {_NAME_COLOR}{origin}{_RESET}: {text}"
+    return f"{time_color}{when}{_RESET} {_NAME_COLOR}{origin}{_RESET}: {text}"

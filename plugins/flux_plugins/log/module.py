@@ -26,7 +26,7 @@ DEFAULTS = {
     "log-stderr-level": "3",
     "log-stderr-mode": "leader",
     "log-syslog-enable": "0",
-    "log-syslog-level": "3",
+    "log-syslog-level": "2",
 }
 
 
@@ -72,6 +72,8 @@ class Log(Module):
         self._file: Sink | None = None
         self._file_failed = False
         attrs.on_change("log-stderr-level", self._set_stderr_level)
+        attrs.compute("log-ring-used", lambda: str(len(self.ring)))
+        attrs.compute("log-count", lambda: str(self.ring.count))
 
     def start(self) -> None:
         attrs = self.broker.attrs
@@ -88,7 +90,11 @@ class Log(Module):
         self._file = None
 
     def _set_stderr_level(self, value: str) -> None:
-        self._stderr_level = _level(value, "log-stderr-level")
+        try:
+            self._stderr_level = _level(value, "log-stderr-level")
+        except FluxError:
+            self.broker.attrs.set("log-stderr-level", str(self._stderr_level))
+            raise
 
     @request("append")
     def append(self, msg: Message) -> Any:

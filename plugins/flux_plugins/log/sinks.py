@@ -24,7 +24,7 @@ class Sink(Protocol):
 def print_entry(entry: Entry, numbered: bool) -> None:
     """Print an entry on standard error; numbered: with the level in front, as systemd reads it."""
     prefix = f"<{entry.severity}>" if numbered else ""
-    # one write for the whole line: the brokers of an instance share this stream, and print() may write the newline apart
+    # one write for the whole line: brokers of an instance share this stream, and print() may write the newline apart
     sys.stderr.write(f"{prefix}{entry.for_stderr()}\n")
     sys.stderr.flush()
 
