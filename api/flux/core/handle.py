@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import errno
-import select
-import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from flux.core.base import Handle
-from flux.core.connect import open_socket, resolve_uri
-from flux.core.reactor import FLUX_POLLIN, Reactor
-from flux.core.session import lost
+from flux.core.connection import BlockingHandle
+from flux.core.reactor import Reactor
 from flux.core.watchers import FDWatcher, MessageWatcher, SignalWatcher, TimerWatcher
-from flux.errors import FluxError, ProtocolError
-from flux.message import ANY, EVENT, REQUEST, RESPONSE, FrameDecoder, Message, encode_frame
+from flux.errors import FluxError
+from flux.message import ANY, EVENT, REQUEST, RESPONSE, Message
 
 __all__ = ["Flux"]
 
-_NOWAIT = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # as a number: flags of an enum cost at each use
-_READ_SIZE = 65536  # below the size from which malloc maps and unmaps memory for each read
 
-
-class Flux(Handle):
+class Flux(BlockingHandle):
     """A connection to a Flux instance.
 
     Args:
         url: URI such as "local:///path"; default $FLUX_URI. "loop://" sends every message back.
         flags: accepted for programs written for the C bindings; none has a meaning here.
+        reconnect: seconds to try for a new connection when this one is lost; 0 does not try. RPCs that are pending
+            then fail with ECONNRESET. Subscriptions and services are there again before anything else is sent; a
+            request that is made meanwhile waits for that, and fails with ECONNRESET when it takes longer.
 
     Raises:
         FluxError: ENOENT when there is no instance to connect to; see `flux.core.connect`.
@@ -40,114 +35,10 @@ class Flux(Handle):
 
     tls = threading.local()
 
-    def __init__(self, url: str | None = None, flags: int = 0, handle: Any = None) -> None:
-        super().__init__()
-        self.uri = resolve_uri(url)
-        self._loop = self.uri.startswith("loop://")
-        self._sock: socket.socket | None = None if self._loop else open_socket(self.uri)
-        self._decoder = FrameDecoder()
+    def __init__(self, url: str | None = None, flags: int = 0, handle: Any = None, *, reconnect: float = 0) -> None:
+        super().__init__(url, reconnect)
         self._queue: deque[Message] = deque()
-        self._watchers: list[MessageWatcher] = []
         self._subscriptions: dict[str, int] = {}
-        self._reactor: Reactor | None = None
-
-    # -- connection
-
-    def close(self) -> None:
-        """Close the connection; pending RPCs fail with ECONNRESET."""
-        if self._reactor is not None and self._sock is not None:
-            self._reactor.remove_fd(self._sock.fileno())
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-        if self.session.error is None:
-            self.session.fail(lost("the handle was closed"))
-
-    def __enter__(self) -> Flux:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """Descriptor of the connection; -1 for loop:// and closed handles."""
-        return -1 if self._sock is None else self._sock.fileno()
-
-    def send_message(self, msg: Message) -> None:
-        if self._loop:
-            self.call_soon(lambda: self.session.receive(msg))
-            return
-        if self._sock is None:
-            raise self.session.error or lost("the handle is closed")
-        data = encode_frame(msg)
-        try:
-            sent = self._sock.send(data, _NOWAIT)
-        except BlockingIOError:
-            sent = 0
-        except OSError as exc:
-            raise self._broken(exc) from None
-        if sent < len(data):
-            self._send_rest(memoryview(data)[sent:])
-
-    def _send_rest(self, data: memoryview) -> None:
-        """Finish a send while taking what comes in, so that two full sockets cannot block each other."""
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN | select.POLLOUT)
-        while data and self._sock is not None:
-            for _fd, events in poll.poll():
-                if events & (select.POLLIN | select.POLLHUP):
-                    self._read()
-                if events & select.POLLOUT:
-                    try:
-                        data = data[self._sock.send(data, _NOWAIT) :]
-                    except OSError as exc:
-                        raise self._broken(exc) from None
-
-    def _broken(self, exc: OSError) -> FluxError:
-        error = FluxError(exc.errno or errno.EIO, f"{self.uri}: {exc.strerror}")
-        self.session.fail(error)
-        return error
-
-    def _read(self, block: bool = False) -> None:
-        """Take what the socket holds and dispatch it."""
-        assert self._sock is not None
-        try:
-            data = self._sock.recv(_READ_SIZE, 0 if block else socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            raise self._broken(exc) from None
-        if not data:
-            self.session.fail(lost(f"{self.uri}: the broker closed the connection"))
-            self._unwatch()
-            return
-        try:
-            messages = self._decoder.feed(data)
-        except ProtocolError as exc:
-            self.session.fail(exc)
-            raise
-        for msg in messages:
-            self.session.receive(msg)
-
-    def _unwatch(self) -> None:
-        if self._reactor is not None and self._sock is not None:
-            self._reactor.remove_fd(self._sock.fileno())
-
-    def wait_until(self, ready: Callable[[], bool], timeout: float = -1.0) -> None:
-        """Receive until ready() is true. FluxError ETIMEDOUT after timeout seconds (negative: never)."""
-        deadline = None if timeout < 0 else time.monotonic() + timeout
-        while not ready():
-            if self._loop:
-                self.get_reactor().run_once(0.0)
-                continue
-            if self.session.error is not None:
-                raise self.session.error
-            assert self._sock is not None
-            if deadline is not None:
-                left = max(0.0, deadline - time.monotonic())
-                if not select.select([self._sock], [], [], left)[0]:
-                    raise FluxError(errno.ETIMEDOUT, f"nothing came within {timeout:g}s")
-            self._read(block=True)
 
     def deliver(self, msg: Message) -> None:
         for watcher in self._watchers:
@@ -197,6 +88,7 @@ class Flux(Handle):
             raise TypeError(f"topic must be a string, not {type(topic).__name__}")
         if self._subscriptions.get(topic, 0) == 0:
             self.rpc("event.subscribe", {"topic": topic}).get()
+            self._comeback.subscriptions[topic] += 1
         self._subscriptions[topic] = self._subscriptions.get(topic, 0) + 1
 
     def event_unsubscribe(self, topic: str) -> None:
@@ -206,6 +98,7 @@ class Flux(Handle):
             raise FluxError(errno.ENOENT, f"not subscribed to {topic!r}")
         self._subscriptions[topic] = count - 1
         if count == 1:
+            self._comeback.subscriptions[topic] -= 1
             self.rpc("event.unsubscribe", {"topic": topic}).get()
 
     def event_recv(self, topic: str | None = None) -> Message:
@@ -228,9 +121,12 @@ class Flux(Handle):
 
     def service_register(self, name: str) -> Any:
         """Future of registering a service; its requests then come to this handle's message watchers."""
-        return self.rpc("service.add", {"service": name})
+        answer = self.rpc("service.add", {"service": name})
+        self._comeback.registered(name, answer)
+        return answer
 
     def service_unregister(self, name: str) -> Any:
+        self._comeback.unregistered(name)
         return self.rpc("service.remove", {"service": name})
 
     # -- messages
@@ -266,13 +162,6 @@ class Flux(Handle):
         self._queue.append(message)
 
     # -- reactor
-
-    def get_reactor(self) -> Reactor:
-        if self._reactor is None:
-            self._reactor = Reactor()
-            if self._sock is not None:
-                self._reactor.add_fd(self._sock.fileno(), FLUX_POLLIN, lambda _events: self._read())
-        return self._reactor
 
     def reactor_run(self, reactor: Reactor | None = None, flags: int = 0) -> int:
         """Run callbacks until stopped or nothing is left to wait for; Ctrl-C raises KeyboardInterrupt."""
