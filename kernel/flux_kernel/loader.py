@@ -292,6 +292,10 @@ class Loader:
         old = self.find(name)
         if old.status not in (Status.RUNNING, Status.EXITED):
             raise FluxError(errno.EBUSY, f"module {old.name} is {old.status.name.lower()}")
+        if not old.cls.reloadable:
+            raise FluxError(
+                errno.EPERM, f"{old.name} cannot be exchanged while the broker runs: its state would be lost"
+            )
         entry = resolve("modules", path) if path and not old.command else old.entry
         cls = old.cls if old.command else load_entry(entry)[0]
         new = old.changed(entry, cls, old.options if args is None else parse_args(args), isolated or old.isolated)

@@ -24,6 +24,7 @@ class Config(Module):
     name = "config"
     stage = "boot"
     isolatable = False
+    reloadable = False
 
     def __init__(self) -> None:
         self._followers = Subscribers(self)

@@ -35,6 +35,7 @@ class Groups(Module):
     name = "groups"
     stage = "boot"
     isolatable = False
+    reloadable = False
 
     def __init__(self) -> None:
         self.subtree: dict[str, IDset] = {}

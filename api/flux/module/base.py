@@ -124,6 +124,7 @@ class Module:
         stage: "boot" starts before the instance is joined, "run" after.
         options_type: struct type of the arguments it takes; None for none.
         isolatable: False when it needs the broker's own process.
+        reloadable: False when the instance cannot go on with a new instance of it, which knows nothing.
 
     Instance attributes, set before `start`:
         flux: the asyncio handle. log: the module's log. options: the decoded arguments.
@@ -140,6 +141,7 @@ class Module:
     stage: ClassVar[Literal["boot", "run"]] = "run"
     options_type: ClassVar[type[msgspec.Struct] | None] = None
     isolatable: ClassVar[bool] = True
+    reloadable: ClassVar[bool] = True
 
     flux: AsyncFlux
     log: Logger
@@ -233,3 +235,4 @@ class Transport(Module):
 
     stage = "boot"
     isolatable = False
+    reloadable = False

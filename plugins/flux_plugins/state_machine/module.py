@@ -54,6 +54,7 @@ class StateMachine(Module):
     stage = "boot"
     after = ("log", "attr", "groups", "config", "local", "overlay", "rexec")
     isolatable = False
+    reloadable = False
     options_type = Options
 
     def __init__(self) -> None:
