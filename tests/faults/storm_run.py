@@ -28,7 +28,8 @@ class Report(NamedTuple):
     Attributes:
         problems: what went wrong, in words. events: that each survivor got. answered, refused: requests.
         processes: run by exec. jobs, failed: that completed, and that lost a broker.
-        growth: of the survivors' private memory in bytes. parents, due_parents: of the survivors, by rank.
+        growth: of the survivors' private memory in bytes. memory: of each, at every death and at the end.
+        parents, due_parents: of the survivors, by rank.
     """
 
     problems: list[str]
@@ -39,7 +40,7 @@ class Report(NamedTuple):
     jobs: int
     failed: int
     growth: dict[int, int]
-    memory: dict[int, int]
+    memory: dict[int, list[int]]
     parents: dict[int, int]
     due_parents: dict[int, int]
 
@@ -74,7 +75,7 @@ def run_storm(instance: Instance, seconds: float, survivors: int, seed: int) -> 
         jobs=sum(submitter.completed for submitter in submitters),
         failed=sum(submitter.failed for submitter in submitters),
         growth=storm.growth(),
-        memory={rank: sizes[-1] for rank, sizes in storm.memory.items()},
+        memory=storm.memory,
         parents={rank: instance.handle(rank).rpc("overlay.parent").get()["rank"] for rank in alive[1:]},
         due_parents={rank: alive_parent(rank, FANOUT, storm.dead) for rank in alive[1:]},
     )
