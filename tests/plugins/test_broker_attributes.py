@@ -57,7 +57,7 @@ FIXED = {
     "log-stderr-level": "3",
     "log-stderr-mode": "leader",
     "log-syslog-enable": "0",
-    "log-syslog-level": "2",
+    "log-syslog-level": "3",
     "content.hash": "sha1",
     "content.backing-module": "content-sqlite",
     "content.blob-size-limit": "1073741824",

@@ -24,8 +24,8 @@ _ENTRY = re.compile(r"<(\d+)>1 (\S+) (\S+) (\S+) (\S+) \S+ \S+ ?(.*)", re.DOTALL
 _RESET = "\033[0m"
 _TIME_COLOR = "\033[32m"
 _NAME_COLOR = "\033[33m"
-_MINUTE_COLOR = "\033[1;32m"
-_LEVEL_COLORS = {0: "\033[1;31m", 1: "\033[1;31m", 2: "\033[1;31m", 3: "\033[31m", 4: "\033[1m", 7: "\033[34m"}
+_MINUTE_COLOR = "\033[1m\033[32m"
+_LEVEL_COLORS = {**dict.fromkeys((0, 1, 2), "\033[1m\033[31m"), 3: "\033[31m", 4: "\033[1m", 7: "\033[34m"}
 
 
 class LogEntry(NamedTuple):

@@ -26,7 +26,7 @@ DEFAULTS = {
     "log-stderr-level": "3",
     "log-stderr-mode": "leader",
     "log-syslog-enable": "0",
-    "log-syslog-level": "2",
+    "log-syslog-level": "3",
 }
 
 
