@@ -28,6 +28,7 @@ KINDS = (
     "bootstrap",
     "connectors",
     "jobtap",
+    "rc",
     "shell",
     "validators",
     "frobnicators",
@@ -335,7 +336,7 @@ def _attribute(module: ModuleType, attribute: str, entry: Entry) -> Any:
 
 def _only_plugin(module: ModuleType, entry: Entry, accepts: Predicate | None) -> Any:
     """The one plugin a module defines; a variable `module` says which when there are several classes."""
-    if entry.kind in ("jobtap", "shell"):
+    if entry.kind in ("jobtap", "rc", "shell"):
         return _hook_plugin(module, f"flux.{entry.kind}_impl")
     if entry.kind in _FUNCTION_OF_KIND:
         return _attribute(module, _FUNCTION_OF_KIND[entry.kind], entry)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from flux.hooks import jobtap, kernel, shell
+from flux.hooks import jobtap, kernel, rc, shell
 from flux.hooks.host import ErrorPolicy, PluginHost, Spec
 
 __all__ = ["HOSTS", "contracts", "page", "undocumented"]
 
-HOSTS = {"Job policies": jobtap, "Shell plugins": shell}
+HOSTS = {"Job policies": jobtap, "Shell plugins": shell, "Life cycle": rc}
 """Heading to the module that specifies its hooks."""
 
 CONTRACTS = {"Job policies": jobtap, "Shell plugins": shell, "Kernel": kernel}
@@ -35,7 +35,11 @@ _ON_ERROR = {
     ErrorPolicy.EXCEPTION: "raises a fatal exception of type `jobtap` on the job; plugins after this one are called.",
     ErrorPolicy.LOG: "is logged; plugins after this one are called.",
 }
-_FATAL = {jobtap: "the policy is not loaded.", shell: "the job gets a fatal exception that names the plugin."}
+_FATAL = {
+    jobtap: "the policy is not loaded.",
+    shell: "the job gets a fatal exception that names the plugin.",
+    rc: "ends the broker with exit code 1; plugins after this one are not called.",
+}
 _SECTIONS = {"Args": "Arguments", "Returns": "Result", "Raises": "Errors", "Attributes": "Attributes"}
 _NAMED = ("Args", "Attributes")
 

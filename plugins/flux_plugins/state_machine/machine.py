@@ -119,17 +119,24 @@ class LifeCycle:
     Attributes:
         state: the current state.
         exit_code: what the broker will exit with; the first failure counts.
+        norestart: the exit code that tells a supervisor not to start the broker again; 0 for none.
     """
 
     def __init__(self) -> None:
         self.state = State.LOAD_BUILTINS
         self.exit_code = 0
+        self.norestart = 0
+
+    def stay_down(self) -> None:
+        """The instance is shut down on purpose: a supervisor that knows `norestart` shall leave it at that."""
+        self.exit_code = self.exit_code or self.norestart
 
     def step(self, event: str, exit_code: int = 0) -> Action | None:
         """Take an event; gives what to do next, or None when the event does not matter in this state.
 
         Args:
-            exit_code: of the initial program, with rc2-fail; failures of the broker itself count as 1.
+            exit_code: of the initial program with rc2-fail, of a script with another failure; without one a failure
+                of the broker counts as 1, or as `norestart` if it would only happen again.
         """
         following = TRANSITIONS[self.state].get(event)
         if following is None or following is self.state:
@@ -138,8 +145,16 @@ class LifeCycle:
             return None
         self.state = following
         if self.exit_code == 0:
-            self.exit_code = exit_code or (1 if event in FAILURES else 0)
+            self.exit_code = self._exit_code(event, exit_code)
         return ON_ENTRY.get(following)
 
+    def _exit_code(self, event: str, exit_code: int) -> int:
+        if event == "rc1-ignorefail":
+            return 0
+        if event in HOPELESS and self.norestart:
+            return self.norestart
+        return exit_code or (1 if event in FAILURES else 0)
 
-FAILURES = frozenset({"builtins-fail", "parent-fail", "sync-fail", "rc1-fail", "quorum-fail", "panic", "rc3-fail"})
+
+HOPELESS = frozenset({"builtins-fail", "rc1-fail", "panic"})
+FAILURES = HOPELESS | {"parent-fail", "sync-fail", "quorum-fail", "cleanup-fail", "rc3-fail"}

@@ -1,15 +1,14 @@
 """Drives the broker's life cycle: joins the instance, waits for quorum, runs the initial program, shuts down.
 
-Services: state-machine.get, wait, monitor, post. The states and events are those of stock Flux.
+Services: state-machine.get, wait, monitor, post, sd-notify. The states and events are those of stock Flux.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import signal
-import sys
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,22 +18,13 @@ from flux.errors import FluxError
 from flux.idset import IDset
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, USER, Module, Subscribers, request
+from flux_plugins.state_machine.environment import child_environment
 from flux_plugins.state_machine.machine import EVENTS, Action, LifeCycle, State
+from flux_plugins.state_machine.notify import Supervisor
 from flux_plugins.state_machine.program import InitialProgram
-from flux_plugins.state_machine.quorum import Quorum, limit, name_hosts
+from flux_plugins.state_machine.quorum import Quorum, exit_code, limit, name_hosts
 
 __all__ = ["StateMachine"]
-
-
-class CleanupStep(msgspec.Struct):
-    """A request sent to a service when the initial program has ended, before anything is unloaded."""
-
-    topic: str
-    payload: dict[str, Any] = {}
-
-
-class Options(msgspec.Struct):
-    cleanup: list[CleanupStep] = []
 
 
 class MonitorRequest(msgspec.Struct):
@@ -47,15 +37,20 @@ class PostRequest(msgspec.Struct):
     signum: int = 0
 
 
+class NotifyRequest(msgspec.Struct):
+    """status: a line for people; without one the supervisor is only asked for more time."""
+
+    status: str | None = None
+
+
 class StateMachine(Module):
     """The life cycle of this broker, and what clients may know of it."""
 
     name = "state-machine"
     stage = "boot"
-    after = ("log", "attr", "groups", "config", "local", "overlay", "rexec")
+    after = ("log", "attr", "groups", "config", "local", "overlay", "rexec", "rc")
     isolatable = False
     reloadable = False
-    options_type = Options
 
     def __init__(self) -> None:
         self.life = LifeCycle()
@@ -68,6 +63,8 @@ class StateMachine(Module):
         self._stop_signal = 0
         self._parent_runs = False
         self._online = IDset()
+        self._cleaning = False
+        self._initialized = False
 
     def start(self) -> None:
         attrs = self.broker.attrs
@@ -76,6 +73,12 @@ class StateMachine(Module):
         self._quorum_timeout = limit(attrs, "broker.quorum-timeout", "none")
         self._shutdown_warn = limit(attrs, "broker.shutdown-warn", "60s")
         self._shutdown_timeout = limit(attrs, "broker.shutdown-timeout", "none")
+        self._cleanup_timeout = limit(attrs, "broker.cleanup-timeout", "none")
+        self.life.norestart = exit_code(attrs, "broker.exit-norestart")
+        exit_code(attrs, "broker.exit-restart")
+        wanted = attrs.get("broker.sd-notify", "0") not in ("", "0")
+        stop_timeout = limit(attrs, "broker.sd-stop-timeout", "none")
+        self._supervisor = Supervisor.of_environment(wanted, stop_timeout)
         self.flux.call_soon(lambda: self.post("builtins-success"))
 
     # -- events and actions
@@ -88,9 +91,29 @@ class StateMachine(Module):
             return
         self.log.info(f"{event}: {before.label}->{self.life.state.label} {now - self._since:.4f}s")
         self._since = now
+        self._initialized |= self.life.state is State.QUORUM
         self._announce()
+        self._tell_supervisor()
         if action is not None:
             self.spawn(self._perform(action), action.name.lower())
+
+    def _tell_supervisor(self) -> None:
+        state = self.life.state
+        self._supervisor.stopping = state >= State.CLEANUP
+        try:
+            if state is State.JOIN:
+                self._supervisor.ready()
+            self._supervisor.status(self._progress(state))
+        except OSError as exc:
+            self.log.warning(f"the supervisor at NOTIFY_SOCKET is not told of state {state.label}: {exc.strerror}")
+
+    def _progress(self, state: State) -> str:
+        """The state for people, as `systemctl status` shows it."""
+        if state is State.JOIN and self.rank > 0:
+            return f"Joining through {self.broker.attrs.get('tbon.parent-endpoint', 'the parent broker')}"
+        if state is State.RUN:
+            return f"Running as {'leader' if self.rank == 0 else 'member'} of an instance of {self.size}"
+        return _PROGRESS.get(state, "")
 
     async def _perform(self, action: Action) -> None:
         try:
@@ -152,8 +175,31 @@ class StateMachine(Module):
         self.post("sync-none" if self.rank == 0 else "sync-success")
 
     async def _start_services(self) -> None:
-        await self.broker.start_services()
-        self.post("rc1-success")
+        """What stock Flux does in its rc1 script; a command at broker.rc1_path replaces all of it."""
+        recovery = self.broker.attrs.get("broker.recovery-mode") is not None
+        try:
+            if self.broker.attrs.get("broker.rc1_path") is None:
+                await self.broker.start_services()
+            code = await self._run_stage("rc1")
+        except FluxError as exc:
+            if not recovery:
+                raise
+            self.log.error(f"start_services: {exc}: going on in recovery mode")
+            code = 1
+        if code:
+            self.post("rc1-ignorefail" if recovery else "rc1-fail", code)
+        else:
+            self.post("rc1-success")
+
+    async def _run_stage(self, stage: str) -> int:
+        """Run the hooks, scripts and commands of a stage; gives an exit code, 0 where nobody offers that."""
+        try:
+            code: int = (await self.flux.rpc("rc.run", {"stage": stage}, self.rank))["exit_code"]
+        except FluxError as exc:
+            if exc.errno != errno.ENOSYS:
+                raise
+            return 0
+        return code
 
     async def _await_quorum(self) -> None:
         await self.flux.rpc("groups.join", {"name": "broker.online"}, nodeid=self.rank)
@@ -193,7 +239,7 @@ class StateMachine(Module):
     async def _run_program(self) -> None:
         if self.rank > 0 or self.broker.attrs.get("broker.rc2_none") is not None:
             return
-        environ = self._program_environment()
+        environ = child_environment(self.broker.attrs["local-uri"])
         try:
             self._program = InitialProgram(self.broker.initial_program, environ, self._program_ended)
         except OSError as exc:
@@ -201,29 +247,24 @@ class StateMachine(Module):
             self.log.error(f"initial program {command}: {exc.strerror}")
             self.post("rc2-fail", 126 if exc.errno == errno.EACCES else 127)
 
-    def _program_environment(self) -> dict[str, str]:
-        environ = dict(os.environ)
-        environ["FLUX_URI"] = self.broker.attrs["local-uri"]
-        commands = os.path.dirname(sys.executable)
-        if os.path.exists(os.path.join(commands, "flux")) and commands not in environ.get("PATH", "").split(":"):
-            environ["PATH"] = f"{commands}:{environ.get('PATH', os.defpath)}"
-        for name in _NOT_FOR_PROGRAMS:
-            environ.pop(name, None)
-        return environ
-
     def _program_ended(self, code: int) -> None:
         self.post("rc2-fail" if code else "rc2-success", code)
 
     async def _clean_up(self) -> None:
         await self._end_program()
+        code = 0
         if self.rank == 0:
-            for step in self.options.cleanup:
-                try:
-                    await self.flux.rpc(step.topic, step.payload)
-                except FluxError as exc:
-                    if exc.errno != errno.ENOSYS:
-                        self.log.error(f"cleanup: {step.topic}: {exc}")
-        self.post("cleanup-success")
+            self._cleaning = True
+            self._expedite()
+            code = await self._run_stage("cleanup")
+            self._cleaning = False
+        self.post("cleanup-fail" if code else "cleanup-success", code)
+
+    def _expedite(self) -> None:
+        """A signal asks for the end: clean up no longer than broker.cleanup-timeout from now on."""
+        if self._stop_signal and self._cleaning and self._cleanup_timeout is not None:
+            abort = partial(self.flux.notify, "rc.abort", {"stage": "cleanup"}, self.rank)
+            self.flux.call_later(self._cleanup_timeout, abort)
 
     async def _end_program(self) -> None:
         """The initial program goes before its instance does."""
@@ -256,8 +297,9 @@ class StateMachine(Module):
         return ""
 
     async def _stop_services(self) -> None:
+        code = await self._run_stage("rc3") if self._initialized else 0
         await self.broker.stop_services()
-        self.post("rc3-success")
+        self.post("rc3-fail" if code else "rc3-success", code)
 
     async def _say_goodbye(self) -> None:
         if self._parent_monitor is not None:
@@ -310,7 +352,20 @@ class StateMachine(Module):
         if req.event not in EVENTS:
             raise FluxError(errno.EINVAL, f"unknown event {req.event!r}: it is one of {', '.join(sorted(EVENTS))}")
         self._stop_signal = req.signum
-        self.post(req.event, 128 + req.signum if req.signum else int(req.error))
+        self._expedite()
+        if req.event == "shutdown" and not req.signum and self.life.state is State.RUN:
+            self.life.stay_down()
+        self.post(req.event, self._signal_code(req.signum) if req.signum else int(req.error))
+        return DEFERRED
+
+    def _signal_code(self, signum: int) -> int:
+        """A signal is what an instance without initial program is ended by: no failure."""
+        return 0 if self.broker.attrs.get("broker.rc2_none") is not None else 128 + signum
+
+    @request("sd-notify", payload=NotifyRequest)
+    def sd_notify(self, _msg: Message, req: NotifyRequest) -> Any:
+        """Progress of something long, such as a dump, for the supervisor."""
+        self._supervisor.status(req.status)
         return DEFERRED
 
     def disconnected(self, sender: str) -> None:
@@ -320,11 +375,16 @@ class StateMachine(Module):
         self._subscribers.end()
 
 
-_NOT_FOR_PROGRAMS = (
-    *("FLUX_KVS_NAMESPACE", "FLUX_JOB_ID_PATH", "FLUX_PROXY_REMOTE"),
-    *("PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT"),
-)
 _PROGRAM_GRACE = 5.0  # seconds
+_PROGRESS = {
+    State.CONFIG_SYNC: "Fetching the configuration",
+    State.INIT: "Starting services",
+    State.QUORUM: "Waiting for quorum",
+    State.CLEANUP: "Cleaning up",
+    State.SHUTDOWN: "Waiting for downstream brokers to stop",
+    State.FINALIZE: "Stopping services",
+    State.EXIT: "Exiting",
+}
 _FAILED = {
     Action.AWAIT_PARENT: "parent-fail",
     Action.SYNC_CONFIG: "sync-fail",

@@ -15,7 +15,7 @@ from flux.hostlist import Hostlist
 from flux.idset import IDset
 from flux.util import parse_fsd
 
-__all__ = ["Quorum", "limit", "name_hosts"]
+__all__ = ["Quorum", "exit_code", "limit", "name_hosts"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,16 @@ def limit(attrs: AttributeTable, name: str, default: str) -> float | None:
     except ValueError as exc:
         raise FluxError(errno.EINVAL, f"{name}={text}: {exc}, or none") from None
     return None if math.isinf(seconds) else seconds
+
+
+def exit_code(attrs: AttributeTable, name: str) -> int:
+    """An exit code attribute; 0 when it is not set. FluxError EINVAL names the attribute."""
+    text = attrs.get(name)
+    if text is None:
+        return 0
+    if not text.isdecimal() or not 1 <= int(text) <= 255:
+        raise FluxError(errno.EINVAL, f"{name}={text}: an exit code from 1 to 255 is wanted")
+    return int(text)
 
 
 def name_hosts(ranks: IDset, hostlist: str | None) -> str:

@@ -1,0 +1,1 @@
+"""Rc plugins that come with Flux (`flux.hooks.rc`)."""
