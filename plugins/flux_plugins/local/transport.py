@@ -83,11 +83,13 @@ class LocalConnector(Transport):
         uid = peer_uid(sock)
         rolemask = self.policy.roles_of(uid, self.log.warning)
         if not rolemask:
-            sock.send(bytes((errno.EPERM,)))
+            _greet(sock, errno.EPERM)
             sock.close()
             self.log.warning(f"user {uid} was refused: this instance belongs to user {os.getuid()}")
             return
-        sock.send(b"\0")
+        if not _greet(sock, 0):
+            sock.close()
+            return
         owner = bool(rolemask & ROLE_OWNER)
         link = SocketLink(str(uuid4()), uid, rolemask, owner, sock, self.broker.switch.receive, self._lost)
         self._links[link.uuid] = link
@@ -118,6 +120,15 @@ class LocalConnector(Transport):
             "allow_guest_user": self.policy.allow_guest_user,
             "allow_root_owner": self.policy.allow_root_owner,
         }
+
+
+def _greet(sock: socket.socket, errnum: int) -> bool:
+    """Say welcome, or why not (RFC 3); False when the client has left already."""
+    try:
+        sock.send(bytes((errnum,)), socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
 
 
 def peer_uid(sock: socket.socket) -> int:
