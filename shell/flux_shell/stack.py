@@ -21,6 +21,7 @@ BUILTINS = (
     "input",
     "output",
     "kill",
+    "rexec",
     "doom",
     "exception",
 )

@@ -38,7 +38,8 @@ def decode_options(module: str, options: Mapping[str, Any], type: type[msgspec.S
         if options:
             raise FluxError(errno.EINVAL, f"{module} takes no arguments, but got {', '.join(options)}")
         return None
-    by_name = {field.encode_name: field for field in msgspec.structs.fields(type)}
+    fields = msgspec.structs.fields(type) if options else ()  # what they are takes a while to find out
+    by_name = {field.encode_name: field for field in fields}
     by_name |= {name.replace("_", "-"): field for name, field in by_name.items()}
     for key in options:
         if key not in by_name:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flux_cli.common import Parser, die, open_flux
+from flux_cli.job_ids import parse_id
 
 if TYPE_CHECKING:
     from flux.core.handle import Flux
@@ -20,7 +21,7 @@ def command(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
     with open_flux() as handle:
-        ranks = targets(handle, args.rank, args.exclude)
+        ranks = _job_targets(handle, args) if args.jobid else targets(handle, args.rank, args.exclude)
         way = _way(handle, args)
         if args.bg:
             return _background(way, args, ranks)
@@ -49,10 +50,12 @@ def _parser() -> Parser:
     add("-d", "--dir", metavar="DIR", help="working directory; default: this one")
     add("-l", "--label-io", "--labelio", action="store_true", help="begin lines of output with the rank")
     add("-n", "--noinput", action="store_true", help="do not read stdin")
+    add("-j", "--jobid", type=parse_id, metavar="JOBID", help="on the nodes of a job, which ranks then count from 0")
     add("-v", "--verbose", action="count", default=0, help="say what is going on, on stderr")
     add("-q", "--quiet", action="store_true", help="do not tell of exit codes and signals")
     add("-s", "--service", default="rexec", metavar="NAME", help="subprocess server; default: rexec")
     add("--ring", action="store_true", help="go from rank to rank by the ring, past a broken tree")
+    add("--with-imp", action="store_true", help=argparse.SUPPRESS)
     add("--bg", action="store_true", help="start in the background, print RANK: PID, and exit")
     add("--waitable", action="store_true", help="with --bg: keep the exit status until it is asked for")
     add("--label", metavar="LABEL", help="name the process for flux sproc")
@@ -65,21 +68,38 @@ def _check(args: argparse.Namespace) -> None:
         del args.command[0]
     if not args.command:
         die("which command? `flux exec hostname` runs hostname on every broker")
+    if args.with_imp:
+        die("--with-imp needs flux-security's flux-imp, which this program does not use: leave it out")
+    if args.attach and args.jobid:
+        die("--attach does not work with --jobid: a job's processes in the background belong to its shell")
     if args.waitable and not args.bg:
         die("--waitable can only be used with --bg")
     if args.attach and (args.bg or len(args.command) != 1):
         die("--attach takes one pid or label, and no --bg")
 
 
+def _job_targets(handle: Flux, args: argparse.Namespace) -> IDset:
+    """The ranks of a job's nodes; --rank and --exclude count these. The job's shells become the subprocess server."""
+    from flux.idset import IDset
+    from flux_cli.exec_job import job_ranks
+
+    nodes, args.service = job_ranks(handle, args.jobid)
+    chosen = _chosen(IDset(f"0-{len(nodes) - 1}"), args.rank, args.exclude, f"job {args.jobid.orig}")
+    return IDset(nodes[index] for index in chosen)
+
+
 def targets(handle: Flux, wanted: str, exclude: str = "") -> IDset:
     """The ranks that idsets name; "all" is every rank. CommandError when there is no such rank, or none is left."""
     from flux.idset import IDset
 
-    everyone = IDset(f"0-{handle.get_size() - 1}")
+    return _chosen(IDset(f"0-{handle.get_size() - 1}"), wanted, exclude, "this instance")
+
+
+def _chosen(everyone: IDset, wanted: str, exclude: str, where: str) -> IDset:
     ranks = everyone if wanted == "all" else _idset(wanted, "--rank")
     unknown = ranks - everyone
     if unknown:
-        die(f"there is no rank {unknown}: this instance has {everyone}", EX_NOHOST)
+        die(f"there is no rank {unknown}: {where} has {everyone}", EX_NOHOST)
     if exclude:
         ranks = ranks - _idset(exclude, "--exclude")
     if not ranks:
