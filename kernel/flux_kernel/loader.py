@@ -25,7 +25,7 @@ from flux_kernel.composition_plan import PlannedPlugin
 from flux_kernel.gate import Gate
 from flux_kernel.isolate import IsolatedModule
 from flux_kernel.link import ModuleLink
-from flux_kernel.swap import swap
+from flux_kernel.swap import Hold, swap
 from flux_kernel.switch import Switch
 
 __all__ = ["LoadedModule", "Loader", "Status"]
@@ -68,6 +68,7 @@ class LoadedModule:
         self.process: IsolatedModule | None = None
         self.link: Any = None
         self.gate: Gate | None = None
+        self.hold: Hold | None = None
         self.note = ""
         self.started = time.monotonic()
 
@@ -221,9 +222,14 @@ class Loader:
             raise
         module.link.open()
 
+    def _attach(self, module: LoadedModule) -> None:
+        self.switch.attach(module.link)
+        if module.hold is not None:
+            module.hold.cover(module)
+
     def _make_runner(self, module: LoadedModule) -> ModuleRunner:
         link = module.link = ModuleLink(module.uuid, os.getuid(), self.switch.receive)
-        self.switch.attach(link)
+        self._attach(module)
         flux = AsyncFlux(link.channel)
         welcome = Welcome(module.name, module.uuid, module.options, self.attrs.cacheable(), self.conf)
         runner = module.runner = ModuleRunner(module.cls, welcome, flux, self.broker)
@@ -245,8 +251,8 @@ class Loader:
             lambda how: self._process_ended(module, how),
         )
         module.link = process.link
+        self._attach(module)
         self.on_link(module)
-        self.switch.attach(process.link)
         self.switch.add_service(module.name, process.link)
         process.welcome(
             {
@@ -334,17 +340,21 @@ class Loader:
             return
         await self.retire(module, force)
 
-    async def retire(self, module: LoadedModule, force: bool = False, graceful: bool = False) -> None:
-        """End a module; graceful: first let it answer what it was asked, for a short time."""
+    async def retire(self, module: LoadedModule, force: bool = False, hold: Hold | None = None) -> None:
+        """End a module; when its place is held, first let it answer what it was asked, for a short time."""
         module.status = Status.FINALIZING
         try:
             if module.process is not None:
-                await module.process.end(module.name, force, graceful)
+                if hold is not None:
+                    hold.take_events()
+                await module.process.end(module.name, force, graceful=hold is not None)
             elif module.runner is not None:
                 self.switch.withdraw(module.link)
-                if graceful:
+                if hold is not None:
                     module.link.drain()
                     await module.runner.finish()
+                    hold.take_events()
+                    module.link.drain()
                 await module.runner.stop()
         except Exception as exc:
             self.log(3, f"module {module.name} failed while stopping: {type(exc).__name__}: {exc}")

@@ -180,10 +180,18 @@ class Switch:
             self._unlisten(prefix, port)
 
     def _unlisten(self, prefix: str, port: Port) -> None:
-        ports = self._listeners[prefix]
-        ports.remove(port)
+        ports = self._listeners.get(prefix, [])
+        if port in ports:
+            ports.remove(port)
         if not ports:
-            del self._listeners[prefix]
+            self._listeners.pop(prefix, None)
+
+    def listen_for(self, port: Port, other: Port) -> None:
+        """Deliver to one port the events that another is subscribed to."""
+        for prefix in other.subscriptions:
+            ports = self._listeners.setdefault(prefix, [])
+            ports[:] = [*(each for each in ports if each is not other), port]
+        port.subscriptions = dict(other.subscriptions)
 
     # -- messages
 

@@ -99,6 +99,33 @@ def test_no_request_is_lost_or_served_twice(
     assert len({answer["by"] for answer in answers}) > 1, "several instances have served"
 
 
+def test_each_event_is_taken_once_and_in_order(
+    running: Instance, handle: Any, source: str, isolated: bool, tmp_path: Path
+) -> None:
+    load(handle, source, tmp_path / "notes", isolated)
+    published: list[int] = []
+    enough = threading.Event()
+
+    def publish() -> None:
+        with Flux(running.uri_of(0)) as flux:
+            while not enough.is_set():
+                flux.event_publish("counter.tick", {"id": len(published)})
+                published.append(len(published))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    try:
+        for _ in range(3):
+            handle.rpc("module.reload", {"name": "counter"}).get()
+        with pytest.raises(FluxError, match="told to fail"):
+            handle.rpc("module.reload", {"name": "counter", "args": [f"file={tmp_path}/notes", "fail"]}).get()
+    finally:
+        enough.set()
+        publisher.join()
+    handle.rpc("counter.ping", {}).get()
+    assert [int(line) for line in (tmp_path / "notes.events").read_text().split()] == published
+
+
 def test_the_old_one_stays_when_the_new_one_fails(handle: Any, source: str, isolated: bool, tmp_path: Path) -> None:
     load(handle, source, tmp_path / "notes", isolated)
     reload = handle.rpc("module.reload", {"name": "counter", "args": [f"file={tmp_path}/notes", "fail"]})

@@ -5,7 +5,7 @@ import os
 import msgspec
 
 from flux.errors import FluxError
-from flux.module import DEFERRED, Module, request
+from flux.module import DEFERRED, Module, event, request
 
 
 class Options(msgspec.Struct):
@@ -24,6 +24,11 @@ class Counter(Module):
         if self.options.fail:
             raise FluxError(22, "told to fail")
         self.out = os.open(self.options.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    @event("counter.tick")
+    def tick(self, msg):
+        with open(self.options.file + ".events", "a") as events:
+            events.write(f"{msg.payload['id']}\n")
 
     @request("count")
     def count(self, msg):

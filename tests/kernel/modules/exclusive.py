@@ -5,7 +5,7 @@ import os
 import msgspec
 
 from flux.errors import FluxError
-from flux.module import Module, request
+from flux.module import Module, event, request
 
 
 class Options(msgspec.Struct):
@@ -30,6 +30,11 @@ class Exclusive(Module):
     def stop(self) -> None:
         os.close(self.out)
         os.unlink(self.lock)
+
+    @event("counter.tick")
+    def tick(self, msg):
+        with open(self.options.file + ".events", "a") as events:
+            events.write(f"{msg.payload['id']}\n")
 
     @request("count")
     def count(self, msg):
