@@ -11,6 +11,8 @@ from flux.job.JobID import JobID
 from flux.testing import Instance
 from flux_plugins.resource.enclosing import for_brokers
 
+pytestmark = pytest.mark.timeout(300)  # instances in an instance, on a machine that may be busy
+
 SHOWN = "instance-level jobid jobid-path parent-uri parent-kvs-namespace size local-uri"
 SCRIPT = f"""
 for name in {SHOWN}; do echo "$name=$(flux getattr $name)"; done
@@ -31,7 +33,7 @@ def nested(instance: Instance, *options: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def outer() -> Any:
-    with Instance(2) as instance:
+    with Instance(2, timeout=120) as instance:
         yield instance
 
 
@@ -54,10 +56,12 @@ def test_attributes_of_a_nested_instance(outer: Instance, shown: dict[str, str])
     assert shown["inner"].startswith(f"{shown['jobid-path']}/")
 
 
-def test_uri_of_a_nested_instance_is_known_outside(shown: dict[str, str]) -> None:
+def test_uri_of_a_nested_instance_is_known_outside(outer: Instance, shown: dict[str, str]) -> None:
     scheme, path = shown["found"].split("://")
     assert scheme == "ssh"
     assert path.endswith(shown["local-uri"].removeprefix("local://"))
+    listed = outer.run("flux", "jobs", "-ano", "{id} {uri} {uri.local}").stdout.splitlines()
+    assert f"{shown['jobid']} {shown['found']} {shown['local-uri']}" in listed
 
 
 def test_resources_of_a_nested_instance_are_those_of_the_job(outer: Instance, shown: dict[str, str]) -> None:

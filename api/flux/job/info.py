@@ -79,6 +79,18 @@ def statustostr(stateid: int, resultid: int | str, abbrev: bool = False) -> str:
     return "PD" if abbrev else "PENDING"
 
 
+class JobURI(str):
+    """URI of the instance of Flux that a job is; "" for any other job."""
+
+    __slots__ = ()
+
+    @property
+    def local(self) -> str:
+        """For programs on the host of that instance."""
+        _, remote, path = self.partition("://")
+        return f"local:///{path.partition('/')[2]}" if remote else ""
+
+
 class AnnotationsInfo:
     """Annotations as attributes; one that is not there is "", at any depth."""
 
@@ -180,6 +192,10 @@ class JobInfo:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the job has no attribute '{name}'")
+
+    @property
+    def uri(self) -> JobURI:
+        return JobURI(self.user.uri)
 
     @property
     def username(self) -> str:

@@ -167,6 +167,8 @@ class JobInfoFormat:
         "sched.resource_summary": "RESOURCES",
         "sched.t_estimate": "T_ESTIMATE",
         "user": "USER",
+        "uri": "URI",
+        "uri.local": "URI",
         "dependencies": "DEPENDENCIES",
         "contextual_info": "INFO",
         "contextual_time": "TIME",
@@ -223,6 +225,7 @@ _NEEDS = {
     "returncode": ("state", "waitstatus", "t_run", "exception_occurred"),
     "sched": ("annotations",),
     "user": ("annotations",),
+    "uri": ("annotations",),
     "contextual_info": ("state", "nodelist", "annotations", "dependencies", "urgency"),
     "contextual_time": ("state", "duration", "t_run", "t_cleanup"),
 }
