@@ -63,23 +63,19 @@ def _make_flux_findable(environ: MutableMapping[str, str]) -> None:
     environ["PATH"] = f"{own}:{path}"
 
 
-def enter_parent(environ: MutableMapping[str, str]) -> None:
-    """Point FLUX_URI and FLUX_KVS_NAMESPACE at the instance that this one is a job of.
-
-    Raises:
-        CommandError: this instance has no parent.
-    """
+def enter_parent(environ: MutableMapping[str, str]) -> bool:
+    """Point FLUX_URI and FLUX_KVS_NAMESPACE at the instance that this one is a job of; False when there is none."""
     from flux.core.handle import Flux
-    from flux_cli.errors import CommandError
 
     with Flux(environ.get("FLUX_URI")) as handle:
         try:
             uri = handle.attr_get("parent-uri")
         except FileNotFoundError:
-            raise CommandError("--parent: this instance has no parent") from None
+            return False
         environ.pop("FLUX_KVS_NAMESPACE", None)
         try:
             environ["FLUX_KVS_NAMESPACE"] = handle.attr_get("parent-kvs-namespace")
         except FileNotFoundError:
             pass  # the parent's own namespace is the default one
     environ["FLUX_URI"] = uri
+    return True

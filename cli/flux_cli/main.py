@@ -20,13 +20,14 @@ USAGE = "Usage: flux [OPTIONS] CMD [CMD-OPTIONS]"
 OPTIONS = """\
   -h, --help     show this help and the list of commands
   -p, --parent   connect to the parent of the instance (may be repeated)
+  -r, --root     connect to the outermost of the instances around it
   -v, --verbose  show the environment of CMD and where it was searched
   -V, --version  as flux version"""
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-_SHORT = {"h": "help", "p": "parent", "v": "verbose", "V": "version"}
+_SHORT = {"h": "help", "p": "parent", "r": "root", "v": "verbose", "V": "version"}
 
 
 def main() -> int:
@@ -125,7 +126,10 @@ def _flux(argv: list[str]) -> int:
     environment.prepare(os.environ)
     if "help" in options:
         return _run("help", [], options)
-    for _ in range(options.count("parent")):
+    if "root" in options:
+        while environment.enter_parent(os.environ):
+            pass
+    for _ in range(0 if "root" in options else options.count("parent")):
         environment.enter_parent(os.environ)
     if "version" in options:
         return _run("version", [], options)

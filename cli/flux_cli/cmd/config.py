@@ -158,6 +158,25 @@ def _reload_arguments(parser: Parser) -> None:
     parser.add_argument("--follower-noop", action="store_true", help="do nothing on another rank than 0")
 
 
+# -- this installation
+
+
+def _builtin(args: Namespace) -> int:
+    from flux_cli.builtin_values import builtin_values
+
+    values = builtin_values()
+    if args.name not in values:
+        die(f"{args.name} is invalid: there are {', '.join(values)}")
+    print(values[args.name])
+    return 0
+
+
+def _builtin_arguments(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of the value")
+    parser.add_argument("--intree", action="store_true", help="accepted; there is one answer")
+    parser.add_argument("--installed", action="store_true", help="accepted; there is one answer")
+
+
 # -- single values
 
 
@@ -206,6 +225,7 @@ def _unset(args: Namespace) -> int:
 
 ACTIONS = {
     "get": Action(_get, "print the configuration, or the value of a KEY", _get_arguments),
+    "builtin": Action(_builtin, "print a value of this installation", _builtin_arguments),
     "check": Action(_check, "check files without loading them", _path_argument),
     "load": Action(_load, "replace the configuration by that of a PATH or standard input", _path_argument),
     "reload": Action(_reload, "read the instance's configuration files again", _reload_arguments),

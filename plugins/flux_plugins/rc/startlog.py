@@ -42,7 +42,7 @@ async def rc3(flux: AsyncFlux, rank: int) -> None:
     if rank > 0:
         return
     try:
-        await _append(flux, Event(time.time(), "finish"))
+        await _append(flux, Event(time.time(), "finish", {"version": 1}))
     except FluxError as exc:
         if exc.errno != errno.ENOSYS:
             raise
