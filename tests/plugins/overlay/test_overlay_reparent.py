@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_overlay_instance import COMPOSITION, members, pid_of, ping
+from test_overlay_instance import COMPOSITION, members, pid_of, ping, wait_for_run
 
 from flux.errors import FluxError
 from flux.message import FLAG_STREAMING
@@ -67,8 +67,7 @@ def test_the_children_of_a_killed_broker_go_on_under_its_parent(start: Start) ->
     readers = [Reader(instance, rank) for rank in (3, 4)]
     pids = {rank: pid_of(instance, rank) for rank in (1, 3, 4)}
     waiting = instance.handle(3).rpc("state-machine.monitor", {"final": 11}, 1, FLAG_STREAMING)
-    assert waiting.get()["state"] == 5
-    waiting.reset()
+    wait_for_run(waiting)
     publish(handle, range(10))
     for reader in readers:
         reader.read_to(9)
