@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from flux.blobs import ANSWER_BYTES, pack, split_digests, unpack
 from flux.errors import FluxError, ProtocolError
 from flux.hashes import hasher
 from flux.message import Message
@@ -91,7 +92,8 @@ class BackingModule(Module):
 
     The store has one thread of its own, so that the broker's loop never waits for a disk. Stores that arrive in one
     loop turn are one `store`. A blob that does not fit its digest is an error (EIO), and never served.
-    `content-backing.store-batch` is private to modules of this project.
+    `content-backing.store-batch` is private to modules of this project; load-many, store-many and validate-many are
+    those of `flux.blobs`.
     """
 
     provides = (_SERVICE,)
@@ -180,6 +182,34 @@ class BackingModule(Module):
             self.log.error("a blob cannot be loaded", error=str(error))
         self.respond_error(msg, error)
 
+    @request("load-many", service=_SERVICE)
+    async def load_many(self, msg: Message) -> bytes | None:
+        digests = split_digests(msg.raw or b"", self._digest_size)
+        return await self.in_order(lambda: self._load_many(digests))
+
+    def _load_many(self, digests: list[bytes]) -> bytes | None:
+        blobs: list[bytes | None] = []
+        size = 0
+        for digest in digests:
+            blobs.append(self._load_or_none(digest))
+            size += len(blobs[-1] or b"")
+            if size >= ANSWER_BYTES:
+                break
+        return pack(blobs) or None
+
+    def _load_or_none(self, digest: bytes) -> bytes | None:
+        """A blob, or None for one that has to be asked for by itself to learn what is wrong."""
+        try:
+            return self._load(digest)
+        except FluxError:
+            return None
+
+    @request("validate-many", service=_SERVICE)
+    async def validate_many(self, msg: Message) -> bytes | None:
+        """A byte for each digest: 1 when the blob is there and whole, else 0."""
+        digests = split_digests(msg.raw or b"", self._digest_size)
+        return await self.in_order(lambda: bytes(self._load_or_none(digest) is not None for digest in digests) or None)
+
     @request("validate", service=_SERVICE)
     async def validate(self, msg: Message) -> None:
         digest = self._digest(msg)
@@ -190,6 +220,11 @@ class BackingModule(Module):
         blob = msg.raw or b""
         digest = self._hash(blob).digest()
         return self._enqueue(msg, digest, [(digest, blob)])
+
+    @request("store-many", service=_SERVICE)
+    def store_many(self, msg: Message) -> Any:
+        blobs = [blob or b"" for blob in unpack(msg.raw or b"")]
+        return self._enqueue(msg, b"", [(self._hash(blob).digest(), blob) for blob in blobs])
 
     @request("store-batch", service=_SERVICE, payload=StoreBatch)
     def store_batch(self, msg: Message, req: StoreBatch) -> Any:
@@ -214,7 +249,7 @@ class BackingModule(Module):
             if error is not None:
                 self.respond_error(msg, error)
             else:
-                self.respond(msg, {"full": self.backing.full} if digest is None else digest)
+                self.respond(msg, {"full": self.backing.full} if digest is None else digest or None)
 
     # -- checkpoints
 

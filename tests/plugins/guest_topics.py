@@ -35,9 +35,10 @@ CLOSED = {
     "barrier": "relay leave",
     "attr": "set rm",
     "config": "load reload follow",
-    "content": "load store store-batch flush dropcache mmap-add mmap-remove register-backing unregister-backing "
-    "checkpoint-get checkpoint-put",
-    "content-backing": "load validate store store-batch checkpoint-get checkpoint-put gc-info mark sweep",
+    "content": "load load-many store store-batch store-many flush dropcache mmap-add mmap-remove register-backing "
+    "unregister-backing checkpoint-get checkpoint-put",
+    "content-backing": "load load-many validate validate-many store store-batch store-many checkpoint-get "
+    "checkpoint-put gc-info gc-pending mark sweep",
     "cron": "create list start stop delete sync",
     "feasibility": "check",
     "groups": "join leave update",

@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from flux.content import digest_of, load_async
+from flux.blobs import load_many
 from flux.errors import FluxError, ProtocolError
 from flux.kvs import treeobj
 from flux.kvs.treeobj import TreeObj
 
 if TYPE_CHECKING:
-    from flux.content import RawRPC
     from flux.core.base import Handle
 
 __all__ = ["Failed", "child_key", "load_dirs", "pipelined", "refuse"]
@@ -42,13 +41,12 @@ def load_dirs(
     handle: Handle, dirs: Iterable[tuple[str, str]], window: int, failed: Failed, bypass_cache: bool = False
 ) -> Iterator[tuple[str, str, dict[str, TreeObj]]]:
     """Directories given as (key, blobref), with their entries: (key, blobref, entries)."""
-
-    def start(item: tuple[str, str]) -> RawRPC:
-        return load_async(handle, digest_of(item[1]), bypass_cache)
-
-    for (key, ref), load in pipelined(dirs, start, window):
+    wanted = ((item, item[1]) for item in dirs)
+    for (key, ref), blob in load_many(handle, wanted, window, bypass_cache):
         try:
-            entries = _entries(ref, load.get())
+            if isinstance(blob, OSError):
+                raise blob
+            entries = _entries(ref, blob)
         except OSError as exc:
             failed(key, exc)
             continue

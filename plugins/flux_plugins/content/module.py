@@ -1,7 +1,8 @@
 """The content module: a cache on every rank, filled from and written through to the rank above (RFC 10).
 
 Rank 0 writes back to the backing store when there is one; a blob is safe from a crash once it is flushed.
-`content.store-batch` is private to modules of this project: many blobs with their digests in one request.
+`content.store-batch` is private to modules of this project: many blobs with their digests in one request. load-many and
+store-many are those of `flux.blobs`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from flux.blobs import ANSWER_BYTES, pack, split_digests, unpack
 from flux.content import RawRPC
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError, ProtocolError
@@ -89,9 +91,7 @@ class Content(Module):
         digest = msg.raw or b""
         if len(digest) != self._digest_size:
             raise ProtocolError(f"a {self.hash_name} digest has {self._digest_size} bytes, not {len(digest)}")
-        blob = self.cache.get(digest)
-        if blob is None and self._leader:
-            blob = self.regions.get(digest)
+        blob = self._in_memory(digest)
         if blob is not None:
             return blob or None
         self._fault_in(digest, msg)
@@ -126,22 +126,78 @@ class Content(Module):
         for msg in waiting:
             self.respond(msg, blob or None)
 
+    @request("load-many")
+    async def load_many(self, msg: Message) -> bytes | None:
+        """What is not in memory comes from the backing store, and is not kept here."""
+        self._need_leader("many blobs are loaded")
+        digests = split_digests(msg.raw or b"", self._digest_size)
+        found = {digest: self._in_memory(digest) for digest in digests}
+        missing = [digest for digest, blob in found.items() if blob is None]
+        from_store = dict(zip(missing, await self._from_store(missing), strict=False))
+        blobs: list[bytes | None] = []
+        size = 0
+        for digest in digests:
+            blob = found[digest]
+            if blob is None:
+                if digest not in from_store:
+                    break
+                blob = from_store[digest]
+            blobs.append(blob)
+            size += len(blob or b"")
+            if size >= ANSWER_BYTES:
+                break
+        return pack(blobs) or None
+
+    def _in_memory(self, digest: bytes) -> bytes | None:
+        blob = self.cache.get(digest)
+        return self.regions.get(digest) if blob is None else blob
+
+    async def _from_store(self, digests: list[bytes]) -> list[bytes | None]:
+        """The first of these blobs, at least one; None for what cannot be loaded with others."""
+        if not digests or self.backing is None:
+            return [None] * len(digests)
+        try:
+            return unpack(await RawRPC(self.flux, "content-backing.load-many", b"".join(digests)))
+        except FluxError as exc:
+            if exc.errno != errno.ENOSYS:
+                raise
+            return [None] * len(digests)
+
     # -- store
 
     @request("store")
     def store(self, msg: Message) -> Any:
         blob = msg.raw or b""
-        if len(blob) > self.settings.blob_size_limit:
-            limit = f"{self.settings.blob_size_limit} bytes (content.blob-size-limit)"
-            raise FluxError(errno.EFBIG, f"a blob has at most {limit}, not {len(blob)}")
+        self._check_size(blob)
         digest = self._hash(blob).digest()
         if self._leader:
-            if self.backing is not None and self.backing.full and self.cache.get(digest) is None:
-                raise FluxError(errno.ENOSPC, f"{self.backing.name} has no space left: the instance is read-only")
+            self._check_room([digest])
             self._keep([(digest, blob)])
         elif self.cache.get(digest) is None:
             return self._write_through(digest, blob)
         return digest
+
+    @request("store-many")
+    def store_many(self, msg: Message) -> None:
+        self._need_leader("many blobs are stored")
+        pairs: list[tuple[bytes, bytes]] = []
+        for blob in unpack(msg.raw or b""):
+            if blob is None:
+                raise ProtocolError("a blob to store is missing")
+            self._check_size(blob)
+            pairs.append((self._hash(blob).digest(), blob))
+        self._check_room([digest for digest, _ in pairs])
+        self._keep(pairs)
+
+    def _check_size(self, blob: bytes) -> None:
+        if len(blob) > self.settings.blob_size_limit:
+            limit = f"{self.settings.blob_size_limit} bytes (content.blob-size-limit)"
+            raise FluxError(errno.EFBIG, f"a blob has at most {limit}, not {len(blob)}")
+
+    def _check_room(self, digests: list[bytes]) -> None:
+        """FluxError ENOSPC when one of them is new and the backing store is full."""
+        if self.backing is not None and self.backing.full and any(self.cache.get(digest) is None for digest in digests):
+            raise FluxError(errno.ENOSPC, f"{self.backing.name} has no space left: the instance is read-only")
 
     async def _write_through(self, digest: bytes, blob: bytes) -> bytes:
         """Answer only when every rank can load the blob, that is when rank 0 has it."""

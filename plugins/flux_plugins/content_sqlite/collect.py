@@ -8,6 +8,7 @@ another's end is refused.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import sqlite3
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["CollectingModule", "Collector"]
 
 _MARKS_AT_ONCE = 10_000
+_TOUCHED_AT_ONCE = 10_000
 _TOUCH = "UPDATE objects SET epoch = ? WHERE hash = CAST(? AS TEXT) AND epoch < ?"
 _STALE = "SELECT rowid FROM objects WHERE rowid > ? AND rowid <= ? AND epoch <= ? ORDER BY rowid LIMIT ?"
 
@@ -62,19 +64,23 @@ class Collector:
         database: used by one thread, as all of it.
 
     Attributes:
-        touching: a collection is under way, loads have to be told to `touch`.
+        touching: there has been a collection, loads have to be told to `touch`.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.touching = False
-        self._spoilt_until = 0
+        self._touched: set[bytes] = set()
 
     def info(self, epoch: int, get_count: bool) -> dict[str, int]:
         """Begin an epoch; gives the one before it, the last row there is now, and how many rows are up to `epoch`."""
-        newest, last = self._one("SELECT coalesce(max(epoch), 0), coalesce(max(rowid), 0) FROM objects")
-        current = max(newest, self.database.epoch)
+        self._note_touched()
+        if not self.touching:
+            (self.database.epoch,) = self._one("SELECT coalesce(max(epoch), 0) FROM objects")
+        (last,) = self._one("SELECT coalesce(max(rowid), 0) FROM objects")
+        current = self.database.epoch
         self.database.epoch = current + 1
+        self.database.stored = 0
         self.touching = True
         info = {"current_epoch": current, "high_water": last}
         if get_count:
@@ -91,12 +97,17 @@ class Collector:
         return present
 
     def touch(self, digest: bytes) -> None:
-        """A blob has been loaded and may be referred to again. When that cannot be noted, nothing may be removed."""
-        epoch = self.database.epoch
-        try:
-            self._write(_TOUCH, [(epoch, digest, epoch)])
-        except FluxError:
-            self._spoilt_until = epoch
+        """A blob has been loaded and may be referred to again. Noted with many others, at the latest by `sweep`."""
+        self._touched.add(digest)
+        if len(self._touched) % _TOUCHED_AT_ONCE == 0:
+            with contextlib.suppress(FluxError):  # a load succeeds all the same; sweep tries again, and tells
+                self._note_touched()
+
+    def _note_touched(self) -> None:
+        if self._touched:
+            epoch = self.database.epoch
+            self._write(_TOUCH, [(epoch, digest, epoch) for digest in self._touched])
+            self._touched.clear()
 
     def sweep(self, epoch: int, cursor: int, high_water: int, delete_cap: int, window: int) -> tuple[int, int]:
         """Remove rows whose epoch is `epoch` or older; gives (how many, the new cursor).
@@ -106,16 +117,15 @@ class Collector:
             delete_cap, window: at most so many are removed, and looked at.
 
         Raises:
-            FluxError: ESTALE when the epoch is not over, or it is not known what was loaded since.
+            FluxError: ESTALE when the epoch is not over; EIO, ENOSPC when what was loaded since cannot be noted.
         """
-        if not self.touching or not self._spoilt_until <= epoch < self.database.epoch:
+        if not self.touching or epoch >= self.database.epoch:
             raise FluxError(errno.ESTALE, f"the collection of epoch {epoch} is not under way: begin with gc-info")
+        self._note_touched()
         end = min(cursor + window, high_water)
         rows = self._all(_STALE, cursor, end, epoch, delete_cap)
         self._write("DELETE FROM objects WHERE rowid = ?", rows)
         reached = rows[-1][0] if len(rows) == delete_cap else max(end, cursor)
-        if reached >= high_water and epoch == self.database.epoch - 1:
-            self.touching = False
         return len(rows), reached
 
     def _one(self, query: str, *values: Any) -> Any:
@@ -146,6 +156,11 @@ class CollectingModule(BackingModule):
         info = await self.in_order(functools.partial(self.backing.collector.info, req.epoch, req.get_count))
         await self._forget_clean()
         return info
+
+    @request("gc-pending", service="content-backing")
+    def gc_pending(self, msg: Message) -> dict[str, int]:
+        """How many blobs were stored since the last gc-info."""
+        return {"stored": self.backing.stored}
 
     async def _forget_clean(self) -> None:
         """Have what is stored from now on come here, to be of the new epoch, even if the caches have seen it before."""

@@ -47,6 +47,7 @@ class Database(BackingStore):
 
     Attributes:
         epoch: what new blobs are marked with. collector: removes those that are not in use.
+        stored: how many blobs came since the last collection began.
 
     Raises:
         FluxError: EIO, with SQLite's own words, or ENOSPC, here and in every method.
@@ -66,6 +67,7 @@ class Database(BackingStore):
         self.path = path
         self.compress_from = compress_from
         self.epoch = 0
+        self.stored = 0
         self.collector = Collector(self)
         self._reserve = Reserve(f"{path}.reserve", reserve)
         synchronous = synchronous or ("NORMAL" if durable else "OFF")
@@ -110,6 +112,7 @@ class Database(BackingStore):
                 self.full = not self._reserve.take()
             return
         rows = [(digest, *self._pack(blob), self.epoch) for digest, blob in blobs]
+        self.stored += len(rows)
         try:
             self._insert(rows)
         except FluxError as exc:
