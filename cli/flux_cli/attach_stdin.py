@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 
+from flux.core.steady import SteadyRPC
 from flux.stdio import encode_io
 
 TYPE_CHECKING = False
@@ -34,6 +35,8 @@ class StdinSender:
         self._topic = f"{service}.stdin"
         self._rank = rank
         self._tasks = tasks
+        self._origin = os.urandom(8).hex()
+        self._number = 0
         self._watched = False
         self._closed = False
 
@@ -74,7 +77,13 @@ class StdinSender:
         self._pause()
         # the end is for all: tasks that get no input must not wait for it either
         request = encode_io("stdin", self._tasks, data) if data else encode_io("stdin", "all", eof=True)
-        self._handle.rpc(self._topic, request, nodeid=self._rank).then(self._sent, bool(data))
+        self._send(request).then(self._sent, bool(data))
+
+    def _send(self, request: dict[str, Any]) -> SteadyRPC:
+        """Send a chunk, again when a broker on the way is lost; by its number the shell takes it once."""
+        self._number += 1
+        letter = {**request, "mail": [self._origin, self._number]}
+        return SteadyRPC(self._handle, lambda: self._handle.rpc(self._topic, letter, nodeid=self._rank))
 
     def _sent(self, rpc: Any, more: bool) -> None:
         try:

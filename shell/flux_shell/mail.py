@@ -1,6 +1,7 @@
 """What the shells of a job tell each other: everything once and in order, also when brokers on the way are lost.
 
-A letter is a request that carries the sender's rank and a number in `mail`. One that comes back with EHOSTUNREACH is
+A letter is a request that carries its sender and a number in `mail`: another shell by its rank, a client that sends
+standard input by a word of its own. One that comes back with EHOSTUNREACH is
 sent again; the receiver leaves aside what it has had, and keeps what came early until the rest is there.
 """
 
@@ -64,13 +65,13 @@ class Outbox:
 
 
 class Inbox:
-    """Letters from the other shells. No I/O."""
+    """Letters from the other shells, and from clients. No I/O."""
 
     def __init__(self) -> None:
-        self._due: dict[int, int] = {}
-        self._early: dict[tuple[int, int], Message] = {}
+        self._due: dict[int | str, int] = {}
+        self._early: dict[tuple[int | str, int], Message] = {}
 
-    def take(self, msg: Message, sender: int, number: int) -> tuple[list[Message], bool]:
+    def take(self, msg: Message, sender: int | str, number: int) -> tuple[list[Message], bool]:
         """A letter has come.
 
         Returns:

@@ -65,10 +65,13 @@ class Resumable(Foreground):
         super().on_finished(process)
 
     def _end(self, error: FluxError) -> None:
-        if not self.ended:
-            self._error = error
-            self._server.resumables.ended(self)
+        if self.ended:
+            return
+        self._error = error
         super()._end(error)
+        # the request has an environment in it, and is of no use until `resume` brings another one
+        self._msg = Message(self._msg.type, self._msg.topic)
+        self._server.resumables.ended(self)
 
     def resume(self, msg: Message, received: int, process: Process | None) -> None:
         """Answer another request from now on, beginning with the output after the first `received` responses.
@@ -89,7 +92,8 @@ class Resumable(Foreground):
         if self._status is not None:
             self._respond({"type": "finished", "status": self._status})
         if self._error is not None:
-            super()._end(self._error)
+            self._server.respond_error(msg, self._error)
+            self.ended = True
         elif process is not None:
             self._go_on(process)
 
