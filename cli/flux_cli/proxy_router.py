@@ -14,9 +14,11 @@ import struct
 from collections.abc import Callable
 from uuid import uuid4
 
+from flux.core.ledger import PendingLedger
 from flux.core.stream import SocketChannel
-from flux.errors import FluxError
-from flux.message import EVENT, FLAG_NORESPONSE, FLAG_UPSTREAM, REQUEST, RESPONSE, Message
+from flux.errors import FluxError, ProtocolError
+from flux.message import EVENT, FLAG_NORESPONSE, FLAG_UPSTREAM, NODEID_ANY, REQUEST, RESPONSE, Message
+from flux_cli.proxy_upstream import ProxyUpstream
 
 __all__ = ["ProxyRouter"]
 
@@ -52,11 +54,25 @@ class ProxyRouter:
     """Serves clients at a path with one welcomed connection to a broker.
 
     Args:
+        reconnect: URI at which to connect again when the connection is lost; None not to. Requests that are not
+            answered by then end with ECONNRESET, subscriptions and services are asked for again.
         on_lost: called with the error when the broker's connection ends.
+        say: takes a line for the user.
     """
 
-    def __init__(self, upstream: socket.socket, path: str, on_lost: Callable[[FluxError], None]) -> None:
-        self._upstream = SocketChannel(upstream, self._from_upstream, on_lost)
+    def __init__(
+        self,
+        upstream: socket.socket,
+        path: str,
+        reconnect: str | None,
+        on_lost: Callable[[FluxError], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._on_lost = on_lost
+        self._pending = PendingLedger()
+        self._upstream = ProxyUpstream(
+            upstream, reconnect, self._from_upstream, self._upstream_lost, self._restore, say
+        )
         self._clients: dict[str, _Client] = {}
         self._services: dict[str, _Client] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -89,6 +105,7 @@ class ProxyRouter:
     def lost(self, client: _Client) -> None:
         """A client went away."""
         del self._clients[client.uuid]
+        self._pending.forget_sender(client.uuid)
         for request in client.calls.values():
             self._upstream.send(request)
         for name in client.services:
@@ -99,7 +116,21 @@ class ProxyRouter:
                 self._ask("event.unsubscribe", {"topic": prefix})
 
     def _ask(self, topic: str, payload: dict[str, str]) -> None:
-        self._upstream.send(Message(REQUEST, topic, payload, flags=FLAG_NORESPONSE, routes=[]))
+        self._upstream.send(_own_request(topic, payload))
+
+    def _upstream_lost(self, error: FluxError) -> None:
+        """Nobody answers any more what has not been answered."""
+        for response in self._pending.drain():
+            response.aux = errno.ECONNRESET
+            self._to_client(response)
+        self._on_lost(error)
+
+    def _restore(self) -> list[Message]:
+        topics = {prefix for client in self._clients.values() for prefix in client.subscriptions}
+        return [
+            *(_own_request("event.subscribe", {"topic": topic}) for topic in sorted(topics)),
+            *(_own_request("service.add", {"service": name}) for name in self._services),
+        ]
 
     def _subscribed(self, prefix: str) -> bool:
         return any(prefix in client.subscriptions for client in self._clients.values())
@@ -111,17 +142,19 @@ class ProxyRouter:
         if msg.type != REQUEST:
             self._upstream.send(msg)
             return
-        if msg.topic in ("event.subscribe", "event.unsubscribe") and not self._subscription(client, msg):
-            return
+        if msg.topic in ("event.subscribe", "event.unsubscribe"):
+            prefix = _text(msg, "topic")
+            if prefix is not None and not self._subscription(client, msg, prefix):
+                return
         if msg.topic in ("service.add", "service.remove"):
-            client.asked[msg.matchtag] = (msg.topic, msg.payload["service"])
+            client.asked[msg.matchtag] = (msg.topic, _text(msg, "service") or "")
         client.called(msg)
         msg.routes = [*(msg.routes or ()), client.uuid]
+        self._pending.sent(msg)
         self._upstream.send(msg)
 
-    def _subscription(self, client: _Client, msg: Message) -> bool:
+    def _subscription(self, client: _Client, msg: Message, prefix: str) -> bool:
         """Count a subscription or its end; True when the broker must hear of it."""
-        prefix = msg.payload["topic"]
         count = client.subscriptions.get(prefix, 0)
         first = not self._subscribed(prefix)
         if msg.topic == "event.subscribe":
@@ -143,10 +176,8 @@ class ProxyRouter:
 
     def _from_upstream(self, msg: Message) -> None:
         if msg.type == RESPONSE:
-            client = self._clients.get(msg.routes.pop()) if msg.routes else None
-            if client is not None:
-                self._service_answer(client, msg)
-                client.send(msg)
+            self._pending.answered(msg)
+            self._to_client(msg)
         elif msg.type == EVENT:
             for client in self._clients.values():
                 if client.wants(msg.topic):
@@ -157,6 +188,12 @@ class ProxyRouter:
                 client.send(msg)
             elif not msg.flags & FLAG_NORESPONSE:
                 self._upstream.send(msg.respond("the client that served this has left", errnum=errno.ENOSYS))
+
+    def _to_client(self, response: Message) -> None:
+        client = self._clients.get(response.routes.pop()) if response.routes else None
+        if client is not None:
+            self._service_answer(client, response)
+            client.send(response)
 
     def _service_answer(self, client: _Client, msg: Message) -> None:
         if msg.topic not in ("service.add", "service.remove"):
@@ -170,3 +207,16 @@ class ProxyRouter:
         else:
             self._services.pop(name, None)
             client.services.discard(name)
+
+
+def _own_request(topic: str, payload: dict[str, str]) -> Message:
+    return Message(REQUEST, topic, payload, flags=FLAG_NORESPONSE, aux=NODEID_ANY, routes=[])
+
+
+def _text(msg: Message, key: str) -> str | None:
+    """A string of a client's payload; None when there is none, which the broker will say to the client."""
+    try:
+        value = msg.payload[key]
+    except (ProtocolError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, str) else None

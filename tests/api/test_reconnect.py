@@ -28,7 +28,7 @@ def start(tmp_path: Path) -> Any:
 
     def again() -> Instance:
         (tmp_path / "run").mkdir(exist_ok=True)
-        attrs = {"local-uri": f"local://{tmp_path}/run/local-0"}
+        attrs = {"rundir": f"{tmp_path}/run"}
         started.append(Instance(size=1, attrs=attrs, args=[MINIMAL]).start())
         return started[-1]
 

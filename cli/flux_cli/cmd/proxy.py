@@ -40,6 +40,7 @@ def _parser() -> Parser:
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: your shell")
     parser.add_argument("-f", "--force", action="store_true", help="go on where the versions of Flux differ")
     parser.add_argument("-n", "--nohup", action="store_true", help="send no SIGHUP when the connection is lost")
+    parser.add_argument("--reconnect", action="store_true", help="connect again when the connection is lost")
     return parser
 
 
@@ -66,11 +67,12 @@ async def _serve(args: argparse.Namespace, uri: str, path: str) -> int:
 
     def lost(error: FluxError) -> None:
         warn("proxy", f"{uri}: {error}")
-        if child and not args.nohup:
+        if child and not args.nohup and not args.reconnect:
             for signum in (signal.SIGHUP, signal.SIGCONT):
                 child[0].send_signal(signum)
 
-    router = ProxyRouter(upstream, path, lost)
+    again = uri if args.reconnect else None
+    router = ProxyRouter(upstream, path, again, lost, lambda text: warn("proxy", text))
     try:
         words = args.command or [os.environ.get("SHELL", "/bin/sh")]
         child.append(_start(words, _environment(uri, path)))
