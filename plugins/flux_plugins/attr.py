@@ -14,6 +14,7 @@ import msgspec
 from flux.errors import FluxError
 from flux.message import Message
 from flux.module import ALL, Module, request
+from flux_plugins.statedir import StateDir
 
 __all__ = ["Attr"]
 
@@ -76,6 +77,8 @@ class Attr(Module):
     stage = "boot"
     isolatable = False
 
+    _statedir: StateDir | None = None
+
     def start(self) -> None:
         """Check the attributes that were set on the command line. FluxError EINVAL names the first bad one."""
         self.table = self.broker.attrs
@@ -89,9 +92,15 @@ class Attr(Module):
                 self.table.set(name, value)
         if self.table.get("broker.boot-method") == "config":
             self.table.compute("config.hostlist", lambda: self.table.get("hostlist") or "")
+        if self.rank == 0 and self.table.get("statedir"):
+            self._statedir = StateDir(self.table)
         for name in READ_ONLY:
             if (value := self.table.get(name)) is not None:
                 self.table.set(name, value, immutable=True)
+
+    def stop(self) -> None:
+        if self._statedir is not None:
+            self._statedir.close()
 
     @request("get", allow=ALL, payload=GetRequest)
     def get(self, _msg: Message, req: GetRequest) -> dict[str, Any]:
