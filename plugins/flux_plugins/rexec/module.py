@@ -20,6 +20,7 @@ from flux.idset import IDset
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, Module, request
 from flux.stdio import decode_io
+from flux_plugins.rexec.channels import MessageChannels
 from flux_plugins.rexec.process import Process, launch_error, spawn, watch_exit
 from flux_plugins.rexec.protocol import (
     AttachRequest,
@@ -28,6 +29,7 @@ from flux_plugins.rexec.protocol import (
     Flag,
     KillRequest,
     LocalFlag,
+    MessageChannel,
     ResumeRequest,
     WaitRequest,
     WriteRequest,
@@ -134,7 +136,7 @@ class Rexec(Module):
             if warm is not None:
                 warm.launch(process, env)
             else:
-                self._spawn(process, env)
+                self._spawn(process, env, _message_channels(req))
         except FluxError as exc:
             process.failed(exc)
         except OSError as exc:
@@ -145,12 +147,12 @@ class Rexec(Module):
         cmd = req.cmd
         if self._stopping:
             raise FluxError(errno.ENOSYS, "subprocess server is shutting down")
+        if req.signature:
+            raise FluxError(errno.EPERM, "signed requests cannot be checked here: send them without a signature")
         if not cmd.cmdline:
             raise FluxError(errno.EPROTO, "command string is empty")
         if cmd.label is not None and any(process.label == cmd.label for process in self._processes):
             raise FluxError(errno.EINVAL, "command label is not unique")
-        if cmd.msgchan or cmd.msgchans:
-            raise FluxError(errno.EINVAL, "message channels are not supported")
         if not msg.flags & FLAG_STREAMING:
             self._check_background(req)
         elif req.flags & Flag.WAITABLE:
@@ -199,13 +201,19 @@ class Rexec(Module):
     def _warm_parent(self, program: str, req: ExecRequest) -> WarmParent | None:
         """The warm parent for a program named without a path, or by a path at which there is nothing else."""
         warm = self._warm.get(os.path.basename(program))
-        if warm is None or not warm.usable or req.local_flags or req.cmd.channels:
+        if warm is None or not warm.usable or req.local_flags or req.cmd.channels or _message_channels(req):
             return None
         return None if "/" in program and os.path.exists(program) else warm
 
-    def _spawn(self, process: Process, env: dict[str, str]) -> None:
-        pid = spawn(process, env)
-        process.started(pid)
+    def _spawn(self, process: Process, env: dict[str, str], wanted: list[MessageChannel]) -> None:
+        channels = MessageChannels(wanted)
+        try:
+            pid = spawn(process, {**env, **channels.environment}, channels.theirs)
+            process.started(pid)
+            for relay in channels.relays():
+                self.spawn(relay, f"message channel of {pid}")
+        finally:
+            channels.close()
         watch_exit(pid, process.exited)
 
     # -- called by the listeners
@@ -320,6 +328,10 @@ class Rexec(Module):
         for process in list(self._processes):
             if isinstance(process.listener, Foreground) and process.listener.sender == sender:
                 process.listener.disconnected(process)
+
+
+def _message_channels(req: ExecRequest) -> list[MessageChannel]:
+    return [*req.cmd.msgchan, *req.cmd.msgchans]
 
 
 def _describe(process: Process) -> dict[str, Any]:

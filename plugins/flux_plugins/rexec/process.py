@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -207,8 +207,8 @@ def launch_error(exc: OSError) -> FluxError:
     return FluxError(exc.errno or errno.EINVAL, f"error launching process: {where}{reason}")
 
 
-def spawn(process: Process, env: Mapping[str, str]) -> int:
-    """Start a process's command and give its pid. FluxError when it cannot be executed."""
+def spawn(process: Process, env: Mapping[str, str], fds: Sequence[int] = ()) -> int:
+    """Start a process's command, which gets fds, too, and give its pid. FluxError when it cannot be executed."""
     command, theirs = process.command, process.plumbing.theirs
     inherit = process.local_flags & LocalFlag.STDIO_FALLTHROUGH
     stdin, stdout, stderr = (None, None, None) if inherit else process.plumbing.stdio
@@ -221,7 +221,7 @@ def spawn(process: Process, env: Mapping[str, str]) -> int:
             stderr=stderr,
             env={**env, **{name: str(fd) for name, fd in channels.items()}},
             cwd=command.cwd,
-            pass_fds=list(channels.values()),
+            pass_fds=[*channels.values(), *fds],
             process_group=None if process.local_flags & LocalFlag.NO_SETPGRP else 0,
         )
     except OSError as exc:

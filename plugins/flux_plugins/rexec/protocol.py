@@ -14,6 +14,7 @@ __all__ = [
     "Flag",
     "KillRequest",
     "LocalFlag",
+    "MessageChannel",
     "ResumeRequest",
     "WaitRequest",
     "WriteRequest",
@@ -38,8 +39,15 @@ class LocalFlag:
     FORK_EXEC = 4
 
 
+class MessageChannel(Struct):
+    """name: of the environment variable that gets the process's URI. uri: where its messages go, "local://PATH"."""
+
+    name: str
+    uri: str
+
+
 class Command(Struct):
-    """What to run: RFC 42, command object."""
+    """What to run: RFC 42, command object. Message channels are named `msgchan` by stock clients, `msgchans` there."""
 
     cmdline: list[str]
     env: dict[str, str] = {}
@@ -47,8 +55,8 @@ class Command(Struct):
     channels: list[str] = []
     cwd: str | None = None
     label: str | None = None
-    msgchan: list[dict[str, Any]] = field(default_factory=list)
-    msgchans: list[dict[str, Any]] = field(default_factory=list)
+    msgchan: list[MessageChannel] = []
+    msgchans: list[MessageChannel] = []
 
 
 class ExecRequest(Struct):
@@ -57,14 +65,16 @@ class ExecRequest(Struct):
     Attributes:
         output_window: bytes of output that may be on their way before the client has granted more by `credit`;
             0 for no such limit. A server that knows it repeats it in its "started" response.
+        signature: RFC 39, refused: it takes flux-security to check one.
         resumable: a name by which the client may take the request up again with `resume`; needs an output_window.
     """
 
-    cmd: Command
+    cmd: Command = field(default_factory=lambda: Command([]))
     flags: int = 0
     local_flags: int = 0
     output_window: int = 0
     resumable: str = ""
+    signature: str = ""
 
 
 class AttachRequest(Struct):
