@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flux.errors import FluxError
 from flux_cli.common import Parser, die
 
-__all__ = ["add_rank_option", "load_on", "on_ranks", "ranks_of"]
+__all__ = ["add_rank_option", "each_rank", "load_on", "on_ranks", "ranks_of"]
 
 
 def add_rank_option(parser: Parser) -> None:
@@ -43,6 +44,25 @@ def on_ranks(handle: Any, ranks: list[int], topic: str, payload: dict[str, Any],
             failed.append(rank)
             print(f"{rank}: {exc}")
     return failed
+
+
+def each_rank(
+    handle: Any, ranks: str | None, topic: str, payload: dict[str, Any] | None, show: Callable[[Any], None]
+) -> int:
+    """Send a request to the ranks an idset names and show each answer after "RANK: "; without ranks, to this one."""
+    if ranks is None:
+        show(handle.rpc(topic, payload).get())
+        return 0
+    calls = [(rank, handle.rpc(topic, payload, nodeid=rank)) for rank in ranks_of(handle, ranks)]
+    failed = False
+    for rank, call in calls:
+        print(f"{rank}: ", end="")
+        try:
+            show(call.get() or {})
+        except FluxError as exc:
+            failed = True
+            print(exc)
+    return int(failed)
 
 
 def load_on(handle: Any, ranks: list[int], payload: dict[str, Any], atomic: bool) -> int:

@@ -40,6 +40,23 @@ def test_all_or_nothing(running: Instance) -> None:
     running.run("flux", "module", "remove", "-r", "1", "greeter", check=True)
 
 
+def test_other_commands_on_ranks(running: Instance) -> None:
+    def out(*words: str) -> str:
+        return running.run("flux", "module", *words, check=True).stdout
+
+    out("load", "-r", "all", GREETER)
+    assert out("reload", "-r", "1-2", "greeter") == "1: reloaded\n2: reloaded\n"
+    assert out("debug", "-r", "0,2", "--setbit=4", "greeter") == "0: 0x4\n2: 0x4\n"
+    assert out("debug", "-r", "all", "greeter") == "0: 0x4\n1: 0x0\n2: 0x4\n"
+    assert out("stats", "-r", "all", "-p", "greeted", "greeter") == "0: 0\n1: 0\n2: 0\n"
+    assert out("stats", "-r", "1", "--clear", "greeter") == "1: cleared\n"
+    rows = [line.split()[:2] for line in out("list", "-r", "1-2", "--no-header").splitlines()]
+    assert [row[0] for row in rows if row[1] == "greeter"] == ["1", "2"]
+    out("remove", "-r", "all", "greeter")
+    missing = running.run("flux", "module", "stats", "-r", "all", "greeter")
+    assert missing.returncode == 1 and "2: No service matching greeter.stats-get" in missing.stdout
+
+
 @pytest.mark.parametrize("words", [["-r", "7"], ["-r", "x"], ["--atomic"]])
 def test_nonsense(running: Instance, words: list[str]) -> None:
     result = running.run("flux", "module", "load", *words, GREETER)

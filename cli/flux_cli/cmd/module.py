@@ -43,7 +43,7 @@ def _on_module_path(name: str) -> str:
 def _load_arguments(parser: Parser) -> None:
     parser.add_argument("module", metavar="MODULE", help="a name, a dotted path or the path of a .py file")
     parser.add_argument("args", nargs="*", metavar="KEY=VALUE", help="arguments for the module")
-    parser.add_argument("--name", metavar="NAME", help="load it under another name")
+    parser.add_argument("-n", "--name", metavar="NAME", help="load it under another name")
     parser.add_argument("--exec", action="store_true", help="run it in a process of its own")
 
 
@@ -119,10 +119,14 @@ def _request_remove(handle: Any, name: str, force: bool, cancel: bool = False) -
 def _reload_arguments(parser: Parser) -> None:
     _load_arguments(parser)
     parser.add_argument("-f", "--force", action="store_true", help="load it even if it was not loaded")
+    add_rank_option(parser)
 
 
 def _reload(args: argparse.Namespace) -> int:
     with open_flux() as handle:
+        if args.rank:
+            payload = {"name": args.name or _loaded_name(args.module), "args": args.args, "exec": args.exec}
+            return 1 if on_ranks(handle, ranks_of(handle, args.rank), "module.reload", payload, "reloaded") else 0
         loaded = _find_loaded(handle, args.name or _loaded_name(args.module))
         if loaded is None:
             if not args.force:
@@ -162,12 +166,14 @@ def _path_to_reload(loaded: dict[str, Any], given: str) -> str:
 def _list_arguments(parser: Parser) -> None:
     parser.add_argument("-l", "--long", action="store_true", help="show where each module comes from")
     add_list_options(parser)
+    add_rank_option(parser)
 
 
 def _list(args: argparse.Namespace) -> int:
     with open_flux() as handle:
-        modules = handle.rpc("module.list").get()["mods"]
-    columns = [
+        modules = _listed_on(handle, args.rank) if args.rank else handle.rpc("module.list").get()["mods"]
+    columns = [Column("rank", "Rank", ">")] if args.rank else []
+    columns += [
         Column("name", "Module"),
         Column("idle", "Idle", ">"),
         Column("status", "S", show=lambda status: _STATES[status]),
@@ -182,6 +188,12 @@ def _list(args: argparse.Namespace) -> int:
         columns.append(Column("remark", "Note"))
     print_list(columns, rows, json=args.json, header=not args.no_header)
     return 0
+
+
+def _listed_on(handle: Any, ranks: str) -> list[dict[str, Any]]:
+    """The modules of several brokers, with their ranks."""
+    asked = [(rank, handle.rpc("module.list", nodeid=rank)) for rank in ranks_of(handle, ranks)]
+    return [{"rank": rank, **module} for rank, answer in asked for module in answer.get()["mods"]]
 
 
 def _remark(module: dict[str, Any]) -> str:

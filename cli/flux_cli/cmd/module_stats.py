@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from flux_cli.common import Parser, die, open_flux, print_json
+from flux_cli.module_ranks import add_rank_option, each_rank
 
 
 def stats_arguments(parser: Parser) -> None:
@@ -13,6 +14,7 @@ def stats_arguments(parser: Parser) -> None:
     parser.add_argument("-p", "--parse", metavar="OBJNAME", help="only this value: key names joined by periods")
     parser.add_argument("-t", "--type", choices=("int", "double"), help="print the value as this type")
     parser.add_argument("-s", "--scale", type=float, metavar="N", help="multiply the value by N")
+    add_rank_option(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "-R",
@@ -27,20 +29,29 @@ def stats_arguments(parser: Parser) -> None:
 
 
 def stats(args: argparse.Namespace) -> int:
+    topic, payload = f"{args.module}.stats-get", None
+    if args.clear:
+        topic = f"{args.module}.stats-clear"
+    elif args.rusage:
+        topic, payload = f"{args.module}.rusage", {"who": args.rusage}
     with open_flux() as handle:
-        if args.clear:
-            handle.rpc(f"{args.module}.stats-clear").get()
-            return 0
         if args.clear_all:
             handle.event_publish(f"{args.module}.stats-clear")
             return 0
-        if args.rusage:
-            found = handle.rpc(f"{args.module}.rusage", {"who": args.rusage}).get()
-        else:
-            found = handle.rpc(f"{args.module}.stats-get").get()
-    value = walk(found, args.parse) if args.parse else found
-    print_value(value, args.type, args.scale)
-    return 0
+        return each_rank(handle, args.rank, topic, payload, lambda found: _show(found, args))
+
+
+def _show(found: Any, args: argparse.Namespace) -> None:
+    if args.clear:
+        _done("cleared", args)
+    else:
+        print_value(walk(found, args.parse) if args.parse else found, args.type, args.scale)
+
+
+def _done(text: str, args: argparse.Namespace) -> None:
+    """An outcome is shown when there are several."""
+    if args.rank:
+        print(text)
 
 
 def walk(found: Any, path: str) -> Any:
@@ -64,19 +75,14 @@ def _keys_of(value: Any) -> str:
 
 
 def print_value(value: Any, kind: str | None, scale: float | None) -> None:
-    """Print a value; a number as kind ("int", "double" or None for as it is), multiplied by scale."""
-    if kind is None and scale is None:
+    """Print a value; a number as kind ("int", "double" or None for that of the value), multiplied by scale."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if kind is not None or scale is not None:
+            die("--type and --scale are for a number, choose one with --parse")
         print_json(value, indent=1)
         return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        die("--type and --scale are for a number, choose one with --parse")
     scaled = value if scale is None else value * scale
-    if kind == "int":
-        print(int(scaled))
-    elif kind == "double" or isinstance(scaled, float):
-        print(f"{scaled:.6f}")
-    else:
-        print(scaled)
+    print(int(scaled) if (kind or type(value).__name__) == "int" else f"{scaled:.6f}")
 
 
 def _mask(text: str) -> int:
@@ -96,6 +102,7 @@ def debug_arguments(parser: Parser) -> None:
     what.add_argument("-S", "--set", type=_mask, metavar="MASK", help="set the flags to MASK")
     what.add_argument("-c", "--clearbit", type=_mask, metavar="MASK", help="clear the bits of MASK")
     what.add_argument("-s", "--setbit", type=_mask, metavar="MASK", help="set the bits of MASK")
+    add_rank_option(parser)
     what.add_argument(
         "--defer",
         action=argparse.BooleanOptionalAction,
@@ -106,8 +113,8 @@ def debug_arguments(parser: Parser) -> None:
 def debug(args: argparse.Namespace) -> int:
     if args.defer is not None:
         with open_flux() as handle:
-            handle.rpc("module.debug", {"name": args.module, "defer": args.defer}).get()
-        return 0
+            payload = {"name": args.module, "defer": args.defer}
+            return each_rank(handle, args.rank, "module.debug", payload, lambda _answer: _done("done", args))
     op, flags = "setbit", 0  # setting no bit changes nothing, and the answer has the flags
     if args.clear:
         op = "clr"
@@ -115,6 +122,6 @@ def debug(args: argparse.Namespace) -> int:
         if value is not None:
             op, flags = name, value
     with open_flux() as handle:
-        answer = handle.rpc(f"{args.module}.debug", {"op": op, "flags": flags}).get()
-    print(f"{answer['flags']:#x}")
-    return 0
+        payload = {"op": op, "flags": flags}
+        topic = f"{args.module}.debug"
+        return each_rank(handle, args.rank, topic, payload, lambda found: print(f"{found['flags']:#x}"))
