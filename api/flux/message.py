@@ -199,7 +199,7 @@ class Message:
             if self._obj is not None:
                 return msgspec.convert(self._obj, type)
             return msgspec.json.decode((self._raw or b"{}").removesuffix(b"\0"), type=type)
-        except (msgspec.MsgspecError, RecursionError) as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise ProtocolError(f"invalid payload: {exc}") from None
 
     def respond(self, payload: Any = None, *, errnum: int = 0, flags: int = 0) -> Message:

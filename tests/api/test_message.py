@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +159,11 @@ def test_nul_terminated_topics_and_routes_are_read_too() -> None:
     parts = [b"9d0b2f32\0", b"", b"a.b\0", header(flags=9)]
     msg = decode_parts(parts)
     assert (msg.topic, msg.routes) == ("a.b", ["9d0b2f32"])
+
+
+def test_a_payload_type_of_what_is_no_text_is_a_protocol_error() -> None:
+    class Named(msgspec.Struct):
+        name: str
+
+    with pytest.raises(ProtocolError, match="invalid payload"):
+        Message(REQUEST, "x", b'{"\xb7": 1}').decode(Named)

@@ -74,6 +74,15 @@ class ChildLink:
         self._downstream.send(self, msg)
 
 
+class _FromStranger(list[bytes]):
+    """The frames of a peer that was no child when they were read, its descriptor, and the rank that its key is of."""
+
+    def __init__(self, frames: list[bytes], descriptor: int, rank_by_key: str) -> None:
+        super().__init__(frames)
+        self.descriptor = descriptor
+        self.rank_by_key = rank_by_key
+
+
 class Downstream:
     """The connections of a broker's children.
 
@@ -181,20 +190,21 @@ class Downstream:
     # -- receiving
 
     def _read(self, sock: zmq.Socket[bytes]) -> list[bytes]:
-        """One message; the first of an unknown peer with two more entries: its descriptor and its rank by key."""
+        """One message, that of an unknown peer with what ZeroMQ knows of it."""
         frames = [sock.recv(NOBLOCK)]
         if frames[0] in self._links:
             return read_frames(sock, frames)
         parts = sock.recv_multipart(NOBLOCK, copy=False)
-        frames += (part.bytes for part in parts)
-        frames += (b"%d" % parts[-1].get(zmq.SRCFD), str(parts[-1].get("User-Id")).encode())
-        return frames
+        return _FromStranger(
+            [*frames, *(part.bytes for part in parts)], parts[-1].get(zmq.SRCFD), str(parts[-1].get("User-Id"))
+        )
 
     def _frames(self, frames: list[bytes]) -> None:
         identity = frames[0]
         link = self._links.get(identity)
         if link is None:
-            self._stranger(identity, frames[1:-2], int(frames[-2]), frames[-1].decode())
+            if isinstance(frames, _FromStranger):  # else of a peer whose connection was ended after this was read
+                self._stranger(identity, frames[1:], frames.descriptor, frames.rank_by_key)
             return
         self._alive(link.peer)
         try:
