@@ -267,6 +267,7 @@ class Kvs(Module):
         if self.follower is not None:
             self.follower.on_event(msg)
 
+    @event("event.lost")
     @event("overlay.resync")
     def on_resync(self, _msg: Message) -> None:
         if self.follower is not None:

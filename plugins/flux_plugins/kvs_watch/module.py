@@ -141,9 +141,10 @@ class KvsWatch(Module):
         if namespace.starting:
             self._start_waiting(namespace)
 
+    @event("event.lost")
     @event("overlay.resync")
     def on_resync(self, _msg: Message) -> None:
-        """Events are lost to this rank: ask rank 0 for the roots that they may have told."""
+        """Events are lost, to this rank or to this module in a process of its own: ask for what they may have told."""
         for namespace in list(self._namespaces.values()):
             request = {"namespace": namespace.name, "flags": 0}
             SteadyRPC(self.flux, partial(self.flux.rpc, "kvs.getroot", request, 0)).then(self._resynced, namespace)
