@@ -191,3 +191,19 @@ def test_a_torpid_child_is_given_up_when_too_much_waits_for_it(start: Start) -> 
     wait_for(lambda: ping(instance, 2, 0) == 0)
     assert ping(instance, 0, 2) == 2
     wait_for(lambda: members(handle, "broker.online") == "0-2", what="rank 2 is back in the group")
+
+
+def test_a_child_that_is_not_torpid_is_sent_more_than_the_limit(start: Start) -> None:
+    instance = start(2, **{"tbon.queue-limit": "1"})
+    handle = instance.handle()
+    reader = Reader(instance, 1)
+    pid = pid_of(instance, 1)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for n in range(10):
+            handle.event_publish("count", {"n": n, "pad": "x" * 400_000})
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert reader.read_to(9) == list(range(10))
+    health = handle.rpc("overlay.health", nodeid=0).get()
+    assert [child["status"] for child in health["children"]] == ["full"]
