@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable
 
-from flux.message import RESPONSE, ROLE_LOCAL, ROLE_OWNER, Message
+from flux.message import FLAG_NORESPONSE, REQUEST, RESPONSE, ROLE_LOCAL, ROLE_OWNER, Message
 from flux.module.defaults import Counters
 
-__all__ = ["ModuleLink"]
+__all__ = ["HELD_LIMIT", "ModuleLink"]
+
+HELD_LIMIT = 65536
+"""Messages kept for a module that has not started; further requests are refused with ENOBUFS."""
 
 
 class ModuleLink:
@@ -55,8 +59,11 @@ class ModuleLink:
                 continue
             if self._opened or msg.type == RESPONSE:
                 self.receive(msg)
-            else:
+            elif len(self._held) < HELD_LIMIT or msg.type != REQUEST:
                 self._held.append(msg)
+            elif not msg.flags & FLAG_NORESPONSE:
+                text = f"{HELD_LIMIT} messages wait for this module, which has not started yet"
+                self._route(msg.respond(text, errnum=errno.ENOBUFS), self)
         if inbox and not self._due:
             self._due = True
             self._loop.call_soon(self.drain)

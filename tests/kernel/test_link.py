@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 
 from flux import message
 from flux.message import EVENT, REQUEST, Message
-from flux_kernel.link import ModuleLink
+from flux_kernel.link import HELD_LIMIT, ModuleLink
 from flux_kernel.switch import Switch
 
 
@@ -85,3 +86,25 @@ def test_a_closed_link_takes_nothing_more() -> None:
         return got
 
     assert asyncio.run(main()) == []
+
+
+def test_a_module_that_never_starts_does_not_eat_the_brokers_memory() -> None:
+    answers: list[Message] = []
+
+    async def main() -> None:
+        switch = Switch(0, 1, lambda _level, _text: None)
+        asker, slow = (ModuleLink(name * 8, 100, switch.receive) for name in "as")
+        for name, link in (("asker", asker), ("slow", slow)):
+            switch.attach(link)
+            switch.add_service(name, link)
+        asker.receive = answers.append
+        for tag in range(1, HELD_LIMIT + 3):
+            asker.route(Message(REQUEST, "slow.x", aux=message.NODEID_ANY, matchtag=tag, routes=[]))
+        await turns()
+        assert slow.queued == HELD_LIMIT
+
+    asyncio.run(main())
+    assert [(answer.errnum, answer.matchtag) for answer in answers] == [
+        (errno.ENOBUFS, HELD_LIMIT + 1),
+        (errno.ENOBUFS, HELD_LIMIT + 2),
+    ]
