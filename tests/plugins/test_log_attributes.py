@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -76,11 +77,12 @@ def test_syslog_gets_entries_up_to_its_level(monkeypatch: pytest.MonkeyPatch) ->
 
     seen: list[tuple[int, str]] = []
     monkeypatch.setattr(syslog, "syslog", lambda level, text: seen.append((level, text)))
-    sink = SyslogSink(4)
+    sink = SyslogSink(4, "/ƒ4dXF1y")
     for severity in (3, 4, 5):
         sink.write(parse_entry(entry(severity, f"s{severity}")))
     sink.close()
-    assert seen == [(3, "app[1]: s3"), (4, "app[1]: s4")]
+    who = f"{pwd.getpwuid(os.getuid()).pw_name}@/ƒ4dXF1y"
+    assert seen == [(3, f"{who} app.err[1]: s3"), (4, f"{who} app.warning[1]: s4")]
 
 
 def test_file_is_appended_to(tmp_path: Path) -> None:

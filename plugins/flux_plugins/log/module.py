@@ -81,7 +81,9 @@ class Log(Module):
         if path and self.rank == 0:
             self._file = FileSink(path)
         if _number(attrs["log-syslog-enable"], "log-syslog-enable", 0, 1):
-            self._sinks.append(SyslogSink(_level(attrs["log-syslog-level"], "log-syslog-level")))
+            self._sinks.append(
+                SyslogSink(_level(attrs["log-syslog-level"], "log-syslog-level"), attrs.get("jobid-path") or "/")
+            )
 
     def stop(self) -> None:
         for sink in (*self._sinks, *([self._file] if self._file else [])):

@@ -8,7 +8,7 @@ import sys
 from typing import Protocol
 
 from flux.errors import FluxError
-from flux_plugins.log.ring import Entry
+from flux_plugins.log.ring import SEVERITIES, Entry
 
 __all__ = ["FileSink", "Sink", "SyslogSink", "print_entry"]
 
@@ -47,19 +47,30 @@ class FileSink:
 
 
 class SyslogSink:
-    """Hands entries up to a level to syslog(3)."""
+    """Hands entries up to a level to syslog(3), as USER@PLACE APP.LEVEL[RANK]: TEXT.
 
-    def __init__(self, level: int) -> None:
+    Args:
+        place: which of the user's instances, by its jobid-path.
+    """
+
+    def __init__(self, level: int, place: str) -> None:
+        import pwd
         import syslog
 
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            user = str(os.getuid())
+        self._instance = f"{user}@{place}"
         self._level = level
         self._syslog = syslog
         syslog.openlog("flux-broker", syslog.LOG_PID, syslog.LOG_USER)
 
     def write(self, entry: Entry) -> None:
         if entry.severity <= self._level:
-            text = f"{entry.appname}[{entry.rank}]: {entry.message}".replace("\0", "")
-            self._syslog.syslog(entry.severity, text)
+            origin = f"{entry.appname}.{SEVERITIES[entry.severity]}[{entry.rank}]"
+            text = f"{self._instance} {origin}: {entry.message}"
+            self._syslog.syslog(entry.severity, text.replace("\0", ""))
 
     def close(self) -> None:
         self._syslog.closelog()
