@@ -7,6 +7,7 @@ import errno
 import itertools
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, warn
@@ -234,13 +235,17 @@ def _list_drained(args: argparse.Namespace) -> int:
 
 
 def _undrain_arguments(parser: Parser) -> None:
+    parser.add_argument("-f", "--force", action="count", default=0, help="do not fail for targets that are not drained")
     parser.add_argument("-u", "--update", action="store_true", help="pass over targets that are not drained")
     parser.add_argument("targets", metavar="TARGETS", help="ranks or hosts")
     parser.add_argument("reason", nargs=argparse.REMAINDER, metavar="REASON")
 
 
 def _undrain(args: argparse.Namespace) -> int:
-    _request("undrain", _drain_request(args))
+    payload = _drain_request(args)
+    if args.force:
+        payload["mode"] = "update"
+    _request("undrain", payload)
     return 0
 
 
@@ -252,6 +257,15 @@ def _request(method: str, payload: dict[str, Any]) -> None:
 # -- eventlog and reload
 
 
+def _duration(text: str) -> float:
+    from flux.util import parse_fsd
+
+    try:
+        return parse_fsd(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
 def _eventlog_arguments(parser: Parser) -> None:
     parser.add_argument("-f", "--format", default="text", choices=("text", "json"))
     times = ("raw", "iso", "offset", "human")
@@ -260,36 +274,78 @@ def _eventlog_arguments(parser: Parser) -> None:
     _colour_argument(parser)
     parser.add_argument("-F", "--follow", action="store_true", help="go on with events as they are posted")
     parser.add_argument("-w", "--wait", metavar="EVENT", help="go on until this event is posted")
+    add = parser.add_argument
+    add("-m", "--match-context", action="append", default=[], metavar="KEY=VAL", help="with -w: one that has this")
+    add("-t", "--timeout", type=_duration, metavar="FSD", help="with -w: for at most this time")
+    add("-i", "--include", metavar="TARGETS", help="only what is about these ranks (idset) or hosts (hostlist)")
 
 
 def _eventlog(args: argparse.Namespace) -> int:
     from flux.constants import FLUX_RPC_STREAMING
     from flux.eventlog import Event, EventlogFormatter
+    from flux_cli.resource_events import concerns, matches, parse_match
 
     coloured = args.color == "always" or (args.color == "auto" and args.format == "text" and sys.stdout.isatty())
     formatter = EventlogFormatter(args.format, "human" if args.human else args.time_format, coloured)
+    if args.wait is None and (args.match_context or args.timeout is not None):
+        die("--match-context and --timeout go with --wait")
+    wanted = parse_match(args.match_context)
     with open_flux() as handle:
+        ranks = _included(handle, args.include)
+        deadline = None if args.timeout is None else time.monotonic() + args.timeout
         journal = handle.rpc("resource.journal", {}, nodeid=0, flags=FLUX_RPC_STREAMING)
-        while (events := journal.get()["events"]) or args.follow or args.wait:
+        while (events := _next(journal, deadline, args.wait)) or args.follow or args.wait:
             for event in events:
+                if ranks is not None and not concerns(event, ranks):
+                    continue
                 print(
                     formatter.format(Event(event["timestamp"], event["name"], event.get("context") or {})), flush=True
                 )
-                if event["name"] == args.wait:
+                if args.wait and matches(event, args.wait, wanted):
                     return 0
             journal.reset()
     return 0
 
 
+def _next(journal: Any, deadline: float | None, awaited: str) -> list[dict[str, Any]]:
+    """The next events of the journal. CommandError at the deadline."""
+    from flux.errors import FluxError
+
+    if deadline is not None:
+        try:
+            journal.wait_for(max(0.0, deadline - time.monotonic()))
+        except FluxError as exc:
+            if exc.errno != errno.ETIMEDOUT:
+                raise
+            die(f"timed out: there was no event {awaited}")
+    events: list[dict[str, Any]] = journal.get()["events"]
+    return events
+
+
+def _included(handle: Any, targets: str | None) -> IDset | None:
+    from flux.resource import ResourceSet
+    from flux_cli.resource_rows import target_ranks
+
+    if targets is None:
+        return None
+    return target_ranks(targets, ResourceSet(handle.rpc("resource.status", nodeid=0).get()["R"]))
+
+
 def _reload_arguments(parser: Parser) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="allow ranks that the instance does not have")
-    parser.add_argument("path", metavar="FILE", help="R in JSON (RFC 20)")
+    parser.add_argument("-x", "--xml", action="store_true", help="PATH is a directory of hwloc files RANK.xml")
+    parser.add_argument("path", metavar="PATH", help="R in JSON (RFC 20)")
 
 
 def _reload(args: argparse.Namespace) -> int:
     if not os.path.exists(args.path):
         die(f"{args.path}: there is no such file")
-    _request("reload", {"path": os.path.abspath(args.path), "xml": False, "force": args.force})
+    _request("reload", {"path": os.path.abspath(args.path), "xml": args.xml, "force": args.force})
+    return 0
+
+
+def _acquire_mute(_args: argparse.Namespace) -> int:
+    _request("acquire-mute", {})
     return 0
 
 
@@ -302,4 +358,5 @@ ACTIONS = {
     "R": Action(_print_R, "print the resources as R (RFC 20)", _selection_arguments),
     "eventlog": Action(_eventlog, "print the events of the resources", _eventlog_arguments),
     "reload": Action(_reload, "take the resources from a file", _reload_arguments),
+    "acquire-mute": Action(_acquire_mute, "tell the scheduler no more what is up and down"),
 }

@@ -35,6 +35,7 @@ from flux_plugins.resource.protocol import (
 )
 from flux_plugins.resource.status import Status
 from flux_plugins.resource.topology import hwloc_xml
+from flux_plugins.resource.xml_files import read_xml
 
 __all__ = ["Resource"]
 
@@ -371,9 +372,7 @@ class Resource(Module):
         self._require_leader()
         if self._acquired.taken:
             raise FluxError(errno.EBUSY, "resources are busy (unload scheduler?)")
-        if req.xml:
-            raise FluxError(errno.EINVAL, "reload takes an R in JSON; hwloc XML files are not read")
-        inventory = read_R(req.path)
+        inventory = read_xml(req.path) if req.xml else read_R(req.path)
         beyond = inventory.ranks - IDset(range(self.size))
         if beyond and not req.force:
             raise FluxError(errno.EOVERFLOW, f"{req.path} has ranks {beyond}, the instance has {self.size} brokers")
