@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BrokerUsageError", "main", "parser", "prepare_options", "read_config"]
+if TYPE_CHECKING:
+    from flux.errors import FluxError
+
+__all__ = ["ERROR_FD", "BrokerUsageError", "main", "parser", "prepare_options", "read_config", "report_through"]
+
+ERROR_FD = "FLUX_BROKER_ERROR_FD"
+"""Variable with the descriptor on which a launcher wants to be told why a broker could not start."""
 
 
 class BrokerUsageError(ValueError):
@@ -22,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
         "-S", "--setattr", action="append", default=[], metavar="ATTR=VAL", help="set an attribute's initial value"
     )
     parse.add_argument("-c", "--config-path", metavar="PATH", help="TOML or JSON file, or a directory of *.toml files")
+    parse.add_argument(
+        "--conf", action="append", default=[], metavar="VALUE", help="change the configuration, see flux-broker(1)"
+    )
     parse.add_argument("--plugins", metavar="FILE", help="composition to run (default: see plugins.toml(5))")
     parse.add_argument(
         "program", nargs=argparse.REMAINDER, metavar="initial-program [args...]", help="default: an interactive shell"
@@ -64,7 +74,26 @@ def prepare_options(args: argparse.Namespace) -> Any:
         attrs["config.path"] = os.path.abspath(path)
     program = args.program[1:] if args.program[:1] == ["--"] else args.program
     verbose = getattr(args, "broker_verbose", args.verbose)
-    return BrokerOptions(attrs, read_config(args.config_path), program or None, verbose)
+    return BrokerOptions(attrs, _configuration(args), program or None, verbose)
+
+
+def _configuration(args: argparse.Namespace) -> dict[str, Any]:
+    conf = read_config(args.config_path)
+    if args.conf:
+        from flux_cli.conf_values import apply_conf
+
+        try:
+            for value in args.conf:
+                apply_conf(conf, value)
+        except ValueError as exc:
+            raise BrokerUsageError(str(exc)) from None
+    return conf
+
+
+def report_through(fd: int, error: FluxError, rank: int) -> None:
+    """Hand the launcher what was wrong, to be told once for all its brokers."""
+    line = json.dumps({"rank": rank, "errno": error.errno, "text": str(error)[:2000]})
+    os.write(fd, f"{line}\n".encode())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,7 +109,10 @@ def main(argv: list[str] | None = None) -> int:
     except (BrokerUsageError, CompositionError, OSError) as exc:
         print(f"flux-broker: {exc}", file=sys.stderr)
         return 1
-    return Broker(composition, options).run()
+    broker = Broker(composition, options)
+    if (fd := os.environ.pop(ERROR_FD, "")).isdecimal():
+        broker.report_error = lambda error: report_through(int(fd), error, broker.rank)  # type: ignore[method-assign]
+    return broker.run()
 
 
 if __name__ == "__main__":

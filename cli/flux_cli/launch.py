@@ -23,7 +23,7 @@ from typing import Any
 from flux.errors import FluxError
 from flux.pmi.server import PMIServer
 from flux.util import parse_fsd
-from flux_cli.broker import BrokerUsageError
+from flux_cli.broker import ERROR_FD, BrokerUsageError, report_through
 from flux_cli.cmd.start import broker_command
 from flux_cli.start_control import ControlSocket
 
@@ -90,14 +90,24 @@ class _Rundir:
     """The instance's run directory, removed at the end unless it was there before."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.given = args.test_rundir
-        self.cleanup = args.test_rundir_cleanup or not args.test_rundir
+        self.args = args
+        self.given = args.test_rundir or args.rundir
+        self.cleanup = args.test_rundir_cleanup or not self.given
 
     def __enter__(self) -> str:
         if self.given and not os.path.isdir(self.given):
-            raise BrokerUsageError(f"--test-rundir: {self.given} is no directory")
+            self._make()
         self.path = self.given or tempfile.mkdtemp(prefix="flux-")
         return str(os.path.abspath(self.path))
+
+    def _make(self) -> None:
+        if self.given != self.args.rundir:
+            raise BrokerUsageError(f"--test-rundir: {self.given} is no directory")
+        try:
+            os.mkdir(self.given, 0o700)
+        except OSError as exc:
+            raise BrokerUsageError(f"--rundir: {self.given}: {exc.strerror}") from None
+        self.cleanup = True
 
     def __exit__(self, *_exc: object) -> None:
         if self.cleanup:
@@ -235,6 +245,8 @@ class _Launcher:
             os.environ["FLUX_FAKE_HOSTNAME"] = self.args.test_hosts[rank]
         environ = {**os.environ, "PMI_FD": str(sock.fileno()), "PMI_RANK": str(rank), "PMI_SIZE": str(self.size)}
         if self.args.wrap:
+            os.set_inheritable(self.errors_end, True)
+            environ[ERROR_FD] = str(self.errors_end)
             return _execute(broker_command(self.args), sock, environ)
         sock.detach()
         broker = Broker(self.composition, self.options, self.classes, environ)
@@ -243,8 +255,7 @@ class _Launcher:
 
     def _report_error(self, rank: int, error: FluxError) -> None:
         """In a broker: let flux start tell what was wrong, once for all of them."""
-        line = json.dumps({"rank": rank, "errno": error.errno, "text": str(error)[:2000]})
-        os.write(self.errors_end, f"{line}\n".encode())
+        report_through(self.errors_end, error, rank)
 
     def _read_errors(self) -> None:
         try:

@@ -15,6 +15,9 @@ from flux_cli.broker import BrokerUsageError, attributes, prepare_options
 
 __all__ = ["command"]
 
+SYSTEM_CONFIG = "/etc/flux/system/conf.d"
+SYSTEM_STATE = "/var/lib/flux"
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of flux-start(1)."""
@@ -24,11 +27,22 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--broker-opts", action="append", default=[], metavar="OPTS", help="broker options, comma separated")
     add("-S", "--setattr", action="append", default=[], metavar="ATTR=VAL", help="set a broker attribute")
     add("-c", "--config-path", metavar="PATH", help="configuration file or directory")
+    add("--conf", action="append", default=[], metavar="VALUE", help="change the configuration (flux-broker(1))")
+    add("--sysconfig", action="store_true", help=f"read the configuration of the system instance, {SYSTEM_CONFIG}")
+    add(
+        "-r",
+        "--recovery",
+        nargs="?",
+        const="",
+        metavar="TARGET",
+        help="recover a statedir, or a dump; see flux-start(1)",
+    )
     add("--plugins", metavar="FILE", help="composition to run (plugins.toml(5))")
     add("-v", "--verbose", nargs="?", action="append", type=_level, metavar="LEVEL", help="say what is done")
     add("-X", "--noexec", action="store_true", help="execute nothing; most useful with -v")
     add("--wrap", action="append", default=[], metavar="ARGS", help="run brokers under a command, comma separated")
-    add("--test-rundir", "--rundir", metavar="DIR", help="use DIR as rundir; it must exist")
+    add("--rundir", metavar="DIR", help="use DIR as rundir; made, and removed at the end, if it is not there")
+    add("--test-rundir", metavar="DIR", help="use DIR as rundir; it must exist")
     add("--test-rundir-cleanup", action="store_true", help="remove --test-rundir at the end")
     add("--test-exit-timeout", default="20s", metavar="FSD", help="time the others have when a broker has exited")
     add("--test-exit-mode", choices=("any", "leader"), default="any", help="whose exit starts --test-exit-timeout")
@@ -65,11 +79,13 @@ def _verbosity(values: list[int | None] | None) -> int:
 
 def command(argv: list[str]) -> int:
     """Run `flux start`; the exit code is the initial program's, 1 when the instance could not start."""
-    args = parser().parse_args(argv)
+    parse = parser()
+    args = parse.parse_args(_joined(parse, argv))
     args.verbose = _verbosity(args.verbose)
     args.program = args.program[1:] if args.program[:1] == ["--"] else args.program
     try:
         _merge_broker_options(args)
+        _recover(args)
         _check(args)
         if args.test_size is None:
             return _become_broker(args)
@@ -81,12 +97,43 @@ def command(argv: list[str]) -> int:
         return 1
 
 
+def _joined(parse: argparse.ArgumentParser, argv: list[str]) -> list[str]:
+    """argv with -v and -r as words of their own: what follows them is the program, not their optional value."""
+    alone = {"-v": "--verbose=1", "--verbose": "--verbose=1", "-r": "--recovery=", "--recovery": "--recovery="}
+    valued = {name for action in parse._actions if action.nargs is None for name in action.option_strings}
+    words = list(argv)
+    place = 0
+    while place < len(words) and words[place].startswith("-") and words[place] != "--":
+        words[place] = alone.get(words[place], words[place])
+        place += 2 if words[place] in valued else 1
+    return words
+
+
+def _recover(args: argparse.Namespace) -> None:
+    """Turn --recovery and --sysconfig into the options that they stand for."""
+    if args.sysconfig or args.recovery == "":
+        args.config_path = args.config_path or SYSTEM_CONFIG
+    if args.recovery is None:
+        return
+    if (args.test_size or 1) > 1:
+        raise BrokerUsageError("--recovery starts rank 0 alone: leave --test-size away, or set it to 1")
+    target = args.recovery or SYSTEM_STATE
+    if not os.path.exists(target):
+        raise BrokerUsageError(f"--recovery: there is no {target}")
+    kind = "statedir" if os.path.isdir(target) else "content.restore"
+    settings = {kind: os.path.abspath(target), "broker.recovery-mode": "1", "broker.boot-method": "single"}
+    settings["log-stderr-level"] = "5"
+    chosen = attributes(args.setattr)
+    args.setattr += [f"{name}={value}" for name, value in settings.items() if name not in chosen]
+    args.test_size = None
+
+
 def _check(args: argparse.Namespace) -> None:
     """Check what argparse cannot; the hosts of --test-hosts become a list."""
     if args.caliper_profile:
         print("flux-start: --caliper-profile: this Flux has no Caliper in it, going on without", file=sys.stderr)
     if args.test_size is None:
-        given = [name for name in ("test_hosts", "test_rundir", "test_rundir_cleanup") if getattr(args, name)]
+        given = [name for name in ("test_hosts", "rundir", "test_rundir", "test_rundir_cleanup") if getattr(args, name)]
         if given:
             raise BrokerUsageError(f"--{given[0].replace('_', '-')} only makes sense with --test-size")
         return
@@ -117,6 +164,7 @@ def _merge_broker_options(args: argparse.Namespace) -> None:
     if unknown or extra.program:
         raise BrokerUsageError(f"--broker-opts: unknown broker option {(unknown or extra.program)[0]!r}")
     args.setattr += extra.setattr
+    args.conf += extra.conf
     args.config_path = args.config_path or extra.config_path
     args.plugins = args.plugins or extra.plugins
     args.broker_verbose = extra.verbose
@@ -130,6 +178,7 @@ def broker_command(args: argparse.Namespace) -> list[str]:
     words += [f"--setattr={setting}" for setting in args.setattr]
     if args.config_path:
         words.append(f"--config-path={args.config_path}")
+    words += [f"--conf={value}" for value in args.conf]
     if args.plugins:
         words.append(f"--plugins={args.plugins}")
     if args.broker_verbose:
