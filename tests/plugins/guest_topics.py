@@ -25,7 +25,7 @@ OPEN = {
     "queue-status events-journal-cancel",
     "kvs": "lookup lookup-plus getroot wait-version commit setroot-pause setroot-unpause",
     "kvs-watch": "lookup",
-    "module": "list",
+    "module": "list disconnect",
     "overlay": "health topology parent stats-get",
     "resource": "status sched-status topo-get acquire-cancel journal-cancel",
     "service": "add remove",

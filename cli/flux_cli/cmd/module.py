@@ -49,7 +49,9 @@ def _load_arguments(parser: Parser) -> None:
 
 def _load_only_arguments(parser: Parser) -> None:
     _load_arguments(parser)
-    parser.add_argument("--command", metavar="COMMAND", help="loader program that runs MODULE, such as a stock one")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--command", metavar="COMMAND", help="loader program that runs MODULE, such as a stock one")
+    what.add_argument("--loader", metavar="PATH", help="loader program that runs the file MODULE")
     add_rank_option(parser)
     parser.add_argument("--atomic", action="store_true", help="with --rank: on all of them or on none")
 
@@ -57,12 +59,23 @@ def _load_only_arguments(parser: Parser) -> None:
 def _load(args: argparse.Namespace) -> int:
     if args.atomic and not args.rank:
         die("--atomic is for loading on several brokers, with --rank")
-    payload = _command_payload(args) if args.command else _load_payload(reference(args.module), args)
+    if args.command:
+        payload = _command_payload(args)
+    elif args.loader:
+        payload = {**_load_payload(_module_file(args.module), args), "loader": os.path.abspath(args.loader)}
+    else:
+        payload = _load_payload(reference(args.module), args)
     with open_flux() as handle:
         if args.rank:
             return load_on(handle, ranks_of(handle, args.rank), payload, args.atomic)
         handle.rpc("module.load", payload).get()
     return 0
+
+
+def _module_file(text: str) -> str:
+    if "/" not in text:
+        die(f"--loader is for the path of a module's file, which {text} is not")
+    return os.path.abspath(text)
 
 
 def _command_payload(args: argparse.Namespace) -> dict[str, Any]:
