@@ -80,11 +80,11 @@ def kvs(count: int) -> Callable[[System], float]:
     return lambda system: printed(system.inside(*system.script("kvs.py", str(count))))
 
 
-def distant(depth: int, payload: int) -> Callable[[System], float]:
+def distant(depth: int, payload: int, count: int = 1000) -> Callable[[System], float]:
     """RPCs to the last broker of a chain of brokers."""
 
     def measure(system: System) -> float:
-        script = system.script("distant.py", str(depth), str(payload), "1000")
+        script = system.script("distant.py", str(depth), str(payload), str(count))
         return printed(system.inside(*script, size=depth + 1, attrs=("tbon.fanout=1",)))
 
     return measure
@@ -135,7 +135,10 @@ ALL = {
     "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
     "ping-depth-1": Workload("RPC to the next broker", distant(1, 0), False, ""),
     "ping-depth-4": Workload("RPC over 4 brokers", distant(4, 0), False, ""),
+    "ping-depth-8": Workload("RPC over 8 brokers", distant(8, 0), False, ""),
+    "ping-1k": Workload("RPC to the next broker, 1 KiB", distant(1, 1024), False, ""),
     "ping-64k": Workload("RPC to the next broker, 64 KiB", distant(1, 65536), False, ""),
+    "ping-1m": Workload("RPC to the next broker, 1 MiB", distant(1, 1 << 20, 50), False, ""),
     "fanout": Workload("event to 100 subscribers", fanout(100), False, ""),
     "memory-64": Workload("private memory per broker, 64 brokers", idle("memory", 64), False, "", "bytes"),
     "idle-64": Workload("idle CPU per broker, 64 brokers", idle("cpu", 64), False, "", "load"),
@@ -196,8 +199,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure against a stock flux-core.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"workloads: {', '.join(ALL)} (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, alternating (default: 3)")
+    parser.add_argument("--list", action="store_true", help="list the workloads, and run nothing")
     parser.add_argument("--json", metavar="FILE", help="write the results there, too")
     args = parser.parse_args()
+    if args.list:
+        print("\n".join(f"{name:<14} {workload.title}" for name, workload in ALL.items()))
+        return 0
     unknown = [name for name in args.names if name not in ALL]
     if unknown:
         parser.error(f"no workload {unknown[0]!r}: there are {', '.join(ALL)}")
