@@ -39,6 +39,7 @@ CLOSED = {
     "unregister-backing checkpoint-get checkpoint-put",
     "content-backing": "load load-many validate validate-many store store-batch store-many checkpoint-get "
     "checkpoint-put gc-info gc-pending mark sweep",
+    "content-gc": "hold",
     "cron": "create list start stop delete sync",
     "feasibility": "check",
     "groups": "join leave update",

@@ -13,7 +13,7 @@ from flux.kvs.treeobj import TreeObj
 if TYPE_CHECKING:
     from flux.core.handle import Flux
 
-__all__ = ["Collected", "collect"]
+__all__ = ["Collected", "collect", "references"]
 
 _MARKS_AT_ONCE = 1000
 _SWEEP_WINDOW = 10_000
@@ -50,10 +50,28 @@ def collect(
     for name, rootref in _roots(handle):
         tell(f"marking what {name} {rootref} needs")
         marker.mark_tree(rootref)
+    for _name, rootref in _roots(handle):  # what went from one namespace to another meanwhile
+        marker.mark_tree(rootref)
     marker.send()
     deleted = _sweep(handle, epoch, last)
     tell(f"removed {deleted} blobs")
     return Collected(len(marker.seen), deleted)
+
+
+def references(entry: TreeObj) -> tuple[list[str], list[str]]:
+    """Blobrefs that a tree object holds: (of directories, of parts of values)."""
+    dirs: list[str] = []
+    blobs: list[str] = []
+    todo = [entry]
+    while todo:
+        obj = todo.pop()
+        if obj["type"] == "dirref":
+            dirs += obj["data"]
+        elif obj["type"] == "valref":
+            blobs += obj["data"]
+        elif obj["type"] == "dir":
+            todo += obj["data"].values()
+    return dirs, blobs
 
 
 def _drop_caches(handle: Flux) -> None:
@@ -91,19 +109,11 @@ class _Marker:
             below: list[tuple[str, str]] = []
             for key, _ref, entries in load_dirs(self.handle, level, self.window, refuse, self.bypass_cache):
                 for name, entry in entries.items():
-                    self._mark_entry(child_key(key, name), entry, below)
+                    dirs, blobs = references(entry)
+                    below += [(child_key(key, name), ref) for ref in dirs if self._see(ref)]
+                    for ref in blobs:
+                        self._see(ref)
             level = below
-
-    def _mark_entry(self, key: str, entry: TreeObj, below: list[tuple[str, str]]) -> None:
-        kind = entry["type"]
-        if kind == "dirref":
-            below += [(key, ref) for ref in entry["data"] if self._see(ref)]
-        elif kind == "valref":
-            for ref in entry["data"]:
-                self._see(ref)
-        elif kind == "dir":
-            for name, inner in entry["data"].items():
-                self._mark_entry(child_key(key, name), inner, below)
 
     def _see(self, ref: str) -> bool:
         """Note that a blob is in use; True when that is new."""

@@ -1,0 +1,1 @@
+"""Garbage collection of content, always on (flux-gc(1))."""
