@@ -45,7 +45,6 @@ from flux_plugins.zeromq.zap import ZapHandler
 __all__ = ["Ring", "RingOptions"]
 
 _RETRY = 0.5  # seconds until rank 0 is asked again
-_SOCKET = "ring"
 _NOT_BY_RING = ("event.", "service.")
 
 
@@ -97,7 +96,8 @@ class Ring(Module):
         """Where the broker before this one connects: a socket file when all are on one host."""
         attrs = self.broker.attrs
         hosts = set(Hostlist(attrs.get("hostlist") or ""))
-        near = ipc_endpoint(attrs["rundir"], self.rank, _SOCKET)
+        # a name of its own: a module that is exchanged for another is still there when that one starts
+        near = ipc_endpoint(attrs["rundir"], self.rank, f"ring-{self._epoch[:8]}")
         if near is not None and len(hosts) <= 1 and attrs.get("tbon.prefertcp", "0") == "0":
             return near
         return tcp_endpoint(listen_address(attrs.get("tbon.interface-hint") or "default-route"))

@@ -82,6 +82,11 @@ def reaches(route: RingRoute, rank: int) -> bool:
         return False
 
 
+def reaches_all(instance: Instance) -> bool:
+    route = RingRoute(instance.handle(1))
+    return all(reaches(route, rank) for rank in range(instance.size))
+
+
 def test_each_rank_reaches_each_other_and_itself(chain: Instance) -> None:
     for source in range(5):
         route = RingRoute(chain.handle(source))
@@ -138,6 +143,14 @@ def test_the_end_of_a_client_ends_its_processes(chain: Instance) -> None:
     served = chain.handle(3)
     wait_for(lambda: not served.rpc("rexec.list", nodeid=3).get()["procs"], what="the end of the process")
     wait_for(lambda: stats(chain, 3)["visitors"] == visitors, what="the end of the visit")
+
+
+def test_a_module_that_is_exchanged_takes_its_place_again(chain: Instance) -> None:
+    for rank in (0, 2):
+        found = chain.run("flux", "module", "reload", "-r", str(rank), "ring")
+        assert found.returncode == 0, found.stderr
+        wait_for(lambda: complete(chain), what="a whole ring")
+        wait_for(lambda: reaches_all(chain), what="every rank being reached")
 
 
 def test_guests_are_refused_and_odd_requests_explained(chain: Instance) -> None:
