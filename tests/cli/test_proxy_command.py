@@ -17,6 +17,7 @@ from flux.testing import Instance
 from flux_cli.uri import to_local, to_remote
 from flux_plugins.connectors.ssh import Target
 
+MINIMAL = f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"
 RunningInstance = Callable[..., Instance]
 RunFlux = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -153,3 +154,40 @@ def test_uris_change_between_their_forms() -> None:
     assert to_local("ssh://me@host:22/tmp/x/local-0") == "local:///tmp/x/local-0"
     assert to_remote("local:///tmp/x").startswith("ssh://") and to_remote("local:///tmp/x").endswith("/tmp/x")
     assert to_remote("ssh://h/x") == "ssh://h/x"
+
+
+def test_uri_of_instances_by_path(instance: RunningInstance, run: RunFlux) -> None:
+    running = instance(size=2)
+    for here in (".", "..", "/", "jobid:/", "./.."):
+        assert run("uri", here).stdout == f"{running.uri}\n"
+    assert run("uri", ".?remote").stdout == f"{to_remote(running.uri)}\n"
+    assert run("uri", "--local", "jobid:.?remote").stdout == f"{running.uri}\n"
+    inside = 'flux uri ..; flux uri /; flux uri "?local" >/dev/null && echo $FLUX_URI; flux uri .'
+    above, root, own, same = run("start", MINIMAL, "sh", "-c", inside).stdout.split()
+    assert own == same
+    assert above == root
+    wrong = run("uri", ".?nowhere")
+    assert (wrong.returncode, "should be local, remote or wait" in wrong.stderr) == (1, True)
+
+
+def test_uri_of_a_broker_by_its_pid_and_of_a_slurm_job(
+    instance: RunningInstance, run: RunFlux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = instance(size=2)
+    assert run("uri", f"pid:{running.broker_pid(0)}").stdout == f"{running.uri}\n"
+    process = subprocess.Popen(["sleep", "1000"], env=running.env)
+    listed = f'echo PID JOBID STEPID; echo 999999999 7 0; echo {process.pid} "$2" 0'
+    (tmp_path / "srun").write_text('#!/bin/sh\nwhile [ "$1" != sh ]; do shift; done\nexec "$@"\n')
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{listed}\n")
+    for name in ("srun", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    before = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.path.dirname(sys.executable)}:{before}")
+    path = {**running.env, "PATH": os.environ["PATH"]}
+    result = subprocess.run(
+        [running.command[0], "uri", "slurm:7"], env=path, capture_output=True, text=True, timeout=60
+    )
+    assert (result.stdout, result.stderr) == (f"{to_remote(running.uri)}\n", "")
+    process.kill()
+    process.wait()
+    assert "no id of a Slurm job" in run("uri", "slurm:x").stderr

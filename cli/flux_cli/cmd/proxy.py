@@ -34,9 +34,9 @@ def _parser() -> Parser:
     parser = Parser(
         "proxy",
         "Run a command, or a shell, in an instance that is elsewhere.",
-        usage="flux proxy [OPTIONS] URI|JOBID [COMMAND [ARGUMENT...]]",
+        usage="flux proxy [OPTIONS] TARGET [COMMAND [ARGUMENT...]]",
     )
-    parser.add_argument("target", metavar="URI", help="of the instance, or the id of the job that it is")
+    parser.add_argument("target", metavar="TARGET", help="a URI, the id of a job, or what else flux uri takes")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: your shell")
     parser.add_argument("-f", "--force", action="store_true", help="go on where the versions of Flux differ")
     parser.add_argument("-n", "--nohup", action="store_true", help="send no SIGHUP when the connection is lost")
