@@ -131,11 +131,18 @@ class Config(Module):
                     told.append(module["name"])
         except FluxError:
             for name in told:
-                await self._tell(name, self._current)
+                await self._give_back(name)
             raise
         self._take(conf)
         self._warn(conf)
         self._followers.publish(conf)
+
+    async def _give_back(self, module: str) -> None:
+        """The module has accepted what another one refuses; what it thinks of the old one must not stop the others."""
+        try:
+            await self._tell(module, self._current)
+        except FluxError as exc:
+            self.log.error(f"the old configuration is not taken back: {exc}")
 
     def _take(self, conf: dict[str, Any]) -> None:
         self.conf = self._current = conf
