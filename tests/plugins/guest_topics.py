@@ -51,12 +51,15 @@ CLOSED = {
     "log": "append dmesg clear setattr stats-get",
     "module": "load reload remove status debug trace",
     "overlay": "monitor reparent trace disconnect-subtree disconnect-parent wait-children",
+    "rc": "run abort",
     "resource": "topo-reduce acquire acquire-mute get journal drain undrain reload monitor-waitup "
     "monitor-force-down expiration-update",
     "rexec": "exec resume write kill credit attach wait list",
+    "ring": "forward register",
+    "runat": "push",
     "sched": "alloc free cancel prioritize expiration resource-status",
     "shutdown": "start",
-    "state-machine": "monitor post",
+    "state-machine": "monitor post sd-notify",
 }
 EVERY_MODULE_OPEN = "ping rusage stats-get disconnect cancel"
 EVERY_MODULE_CLOSED = "stats-clear debug shutdown config-reload config-sync"

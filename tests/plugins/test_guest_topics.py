@@ -82,6 +82,11 @@ def test_each_topic_is_decided_for_guests(registered: set[str], opened: set[str]
     assert (opened | closed) - registered == set(), "tests/plugins/guest_topics.py names what no module answers"
 
 
+def test_each_mark_of_a_handler_says_what_is_decided(modules: dict[str, Any], opened: set[str]) -> None:
+    marks = {topic: handler.allow for handlers in modules.values() for topic, handler in handlers.items()}
+    assert {topic for topic, allow in marks.items() if bool(allow & ROLE_USER) != (topic in opened)} == set()
+
+
 def test_every_running_module_is_looked_at(instance: Callable[..., Instance], modules: dict[str, Any]) -> None:
     loaded = {module["name"] for module in instance(size=1).handle().rpc("module.list").get()["mods"]}
     assert loaded <= set(modules)
