@@ -1,7 +1,7 @@
 """This host as hwloc version 2 XML, which lstopo(1) and job shells read (resource.topo-get).
 
 It holds the packages, NUMA nodes, caches, cores and processing units (PUs) that Linux shows under /sys, as far as the
-affinity mask covers them. Devices are not listed.
+affinity mask covers them, and graphics devices.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flux.idset import IDset
+from flux_plugins.resource.devices import device_lines
 from flux_plugins.resource.tree import TopologyObject
 
 __all__ = ["hwloc_xml"]
@@ -42,7 +43,8 @@ def hwloc_xml(hostname: str, cpus: frozenset[int] | None = None, root: str = "/"
     nodes = list(_numa_nodes(system / "node", wanted)) or [_whole_memory(wanted)]
     for node in nodes:
         machine.insert_memory(node)
-    lines = machine.lines({int(node.os_index): node.cpus for node in nodes})
+    *lines, end = machine.lines({int(node.os_index): node.cpus for node in nodes})
+    lines = [*lines, *device_lines(Path(root), "    "), end]
     return f'{_HEADER}<topology version="2.0">\n' + "".join(f"{line}\n" for line in lines) + "</topology>\n"
 
 
