@@ -1,4 +1,4 @@
-"""`flux resource reload --xml`, and finding an event in `flux resource eventlog` (flux-resource(1))."""
+"""`flux resource reload --xml`, `flux hwloc reload`, and finding an event in `flux resource eventlog`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def test_an_inventory_comes_from_xml_files(tmp_path: Path) -> None:
         assert (waited.returncode, "reload" in waited.stdout.splitlines()[-1]) == (0, True)
         answer = running.handle().rpc("resource.get", {}).get()
         assert [entry["children"].get("gpu") for entry in answer["R"]["execution"]["R_lite"]] == [None, "0"]
+        assert (again := running.run("flux", "hwloc", "reload")).returncode == 0, again.stderr
+        assert "2 Nodes" in running.run("flux", "resource", "info").stdout
+        assert running.run("flux", "hwloc", "reload", str(tmp_path)).returncode == 0
         (tmp_path / "1.xml").write_text("<topology>")
         broken = running.run("flux", "resource", "reload", "--xml", str(tmp_path))
         assert (broken.returncode, "1.xml is no XML" in broken.stderr) == (1, True)

@@ -79,8 +79,34 @@ def _lstopo(args: argparse.Namespace) -> int:
     return code
 
 
+def _reload_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "directory", nargs="?", metavar="DIR", help="of files RANK.xml; default: what the hosts show now"
+    )
+
+
+def _reload(args: argparse.Namespace) -> int:
+    import os
+    import tempfile
+
+    if args.directory is not None:
+        return _reload_from(os.path.abspath(args.directory))
+    with tempfile.TemporaryDirectory(prefix="flux-hwloc-") as directory:
+        for rank, text in enumerate(_topologies(argparse.Namespace(local=False, rank=None))):
+            with open(os.path.join(directory, f"{rank}.xml"), "w", encoding="utf-8") as file:
+                file.write(text)
+        return _reload_from(directory)
+
+
+def _reload_from(directory: str) -> int:
+    with open_flux() as handle:
+        handle.rpc("resource.reload", {"path": directory, "xml": True, "force": False}, nodeid=0).get()
+    return 0
+
+
 ACTIONS = {
     "info": Action(_info, "show how many machines, cores and processing units there are", _where_arguments),
     "topology": Action(_topology, "print the XML of each rank", _where_arguments),
+    "reload": Action(_reload, "take the resources of the instance from hwloc XML", _reload_arguments),
     "lstopo": Action(_lstopo, "show each rank's topology by lstopo(1)", _lstopo_arguments),
 }
