@@ -43,6 +43,14 @@ def test_stock_sproc_and_attach_here(stock: Stock) -> None:
     assert stock("sproc", "wait", "-r1", "bg").returncode == 143
 
 
+def test_stock_exec_at_the_places_of_a_job(stock: Stock) -> None:
+    jobid = stock("submit", "-N2", "sleep", "1000").stdout.strip()
+    stock("job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
+    result = stock("exec", "-l", "-j", jobid, "sh", "-c", "cat; exit 2", input="in\n")
+    stock("cancel", jobid)
+    assert (result.returncode, sorted(result.stdout.splitlines())) == (2, ["0: in", "1: in"])
+
+
 def test_our_exec_there(stock_flux: str) -> None:
     script = f"""
         set -x
