@@ -127,6 +127,7 @@ def run(statedir: Path, kills: int, seed: str) -> Report:
         running = Instance(size=1, attrs={"statedir": str(statedir)}, args=STORE).start()
         try:
             with flux.Flux(running.uri) as handle:
+                handle.rpc("content.flush").get()
                 check = Check(handle)
                 problems += [f"kill {turn}: {damage}" for damage in check.damages(kvs.getroot(handle)["rootref"])]
                 objects += check.count
