@@ -17,4 +17,4 @@ while True:
     flags = FLUX_KVS_SYNC if number % 3 == 0 else 0
     txn = KVSTxn().put(f"{name}.k{number}", number).put(f"{name}.last", number).append(f"{name}.log", f"{number}\n")
     kvs.commit(handle, flags, txn=txn)
-    print(number, "synced" if flags else "seen", flush=True)
+    print(f"{number} {'synced' if flags else 'seen'}\n", end="", flush=True)
