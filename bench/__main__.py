@@ -102,6 +102,10 @@ def content(which: str, size: int, count: int) -> Callable[[System], float]:
     return lambda system: printed(system.inside(*system.script("content.py", which, str(size), str(count))))
 
 
+def archive(which: str, count: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("archive.py", which, str(count), system.flux)))
+
+
 def run_true(system: System) -> float:
     return printed(system.inside(*system.script("commands.py", "10", system.flux, "run", "true")))
 
@@ -147,6 +151,8 @@ ALL = {
     "load-4k": Workload("content load, 4 KiB", content("load", 4096, 2000), True, ">= 1.0"),
     "store-1m": Workload("content store, 1 MiB", content("store", 1 << 20, 64), True, ">= 1.0"),
     "load-1m": Workload("content load, 1 MiB", content("load", 1 << 20, 64), True, ">= 1.0"),
+    "dump": Workload("flux dump, 20,000 keys", archive("dump", 20_000), True, ">= 1.0"),
+    "restore": Workload("flux restore, 20,000 keys", archive("restore", 20_000), True, ">= 1.0"),
 }
 
 

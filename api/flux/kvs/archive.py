@@ -8,18 +8,16 @@ give, and the global header `FLUX.rootref`. With them a restored tree has the ro
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
-from flux.content import digest_of, load_async, store_async
+from flux.blobs import Storer, load_many
 from flux.errors import ProtocolError
-from flux.kvs import treeobj
-from flux.kvs.pipeline import Failed, child_key, load_dirs, pipelined, refuse
+from flux.kvs import tar, treeobj
+from flux.kvs.pipeline import Failed, child_key, load_dirs, refuse
 from flux.kvs.treeobj import TreeObj
 
 if TYPE_CHECKING:
-    from flux.content import RawRPC
     from flux.core.base import Handle
 
 __all__ = ["Dump", "Restore"]
@@ -38,7 +36,7 @@ class Dump:
     Args:
         handle: a blocking handle.
         out: takes bytes; nothing is sought.
-        window: most values that are loaded ahead.
+        window: most requests under way, each for many blobs.
         bypass_cache: ask the backing store, not the cache.
         told: called with each key that has been written.
         failed: called for what cannot be loaded; by default that ends it with FluxError.
@@ -52,7 +50,7 @@ class Dump:
         handle: Handle,
         out: IO[bytes],
         *,
-        window: int = 32,
+        window: int = 4,
         bypass_cache: bool = False,
         told: Told | None = None,
         failed: Failed | None = None,
@@ -70,17 +68,13 @@ class Dump:
         """Write everything under the directory rootref; mtime is that of the root, in seconds since the epoch."""
         self._mtime = mtime
         if self._complete:
-            self.out.write(tarfile.TarInfo.create_pax_global_header({_ROOTREF: rootref}))
+            self.out.write(tar.global_header({_ROOTREF: rootref}))
         level = [("", rootref)]
         while level:
             below: list[tuple[str, str]] = []
-            for (key, entry), loads in pipelined(self._entries(level), self._start, self.window):
-                if entry["type"] == "dirref":
-                    below.append((key, entry["data"][0]))
-                else:
-                    self._write(key, entry, loads)
+            self._write_values(self._entries(level), below)
             level = below
-        self.out.write(bytes(2 * tarfile.BLOCKSIZE))
+        self.out.write(tar.END)
 
     def _entries(self, level: list[tuple[str, str]]) -> Iterator[tuple[str, TreeObj]]:
         dirs = load_dirs(self.handle, level, self.window, self._failed, self.bypass_cache)
@@ -90,50 +84,59 @@ class Dump:
             for name, entry in entries.items():
                 yield from _unrolled(child_key(key, name), entry)
 
-    def _start(self, item: tuple[str, TreeObj]) -> list[RawRPC]:
-        if item[1]["type"] != "valref":
-            return []
-        return [load_async(self.handle, digest_of(ref), self.bypass_cache) for ref in item[1]["data"]]
+    def _write_values(self, entries: Iterator[tuple[str, TreeObj]], below: list[tuple[str, str]]) -> None:
+        """Write what is no directory, and collect the directories; what has to be loaded comes somewhat later."""
+        wanted = self._write_small(entries, below)
+        parts: list[bytes] = []
+        failed: OSError | None = None
+        for (key, last), blob in load_many(self.handle, wanted, self.window, self.bypass_cache):
+            if isinstance(blob, OSError):
+                failed = blob
+            else:
+                parts.append(blob)
+            if not last:
+                continue
+            if failed is not None:
+                self._failed(key, failed)
+            else:
+                lengths = None
+                if len(parts) != 1 or len(parts[0]) <= _INLINE_BYTES:
+                    lengths = ",".join(str(len(part)) for part in parts)
+                self._write(key, b"".join(parts), lengths)
+            parts, failed = [], None
 
-    def _write(self, key: str, entry: TreeObj, loads: list[RawRPC]) -> None:
-        kind = entry["type"]
-        member = tarfile.TarInfo(key.replace(".", "/"))
-        member.mtime = self._mtime
-        if "/" in key:
-            member.pax_headers = {_KEY: key}
-        data = b""
-        if kind == "symlink":
-            member.type = tarfile.SYMTYPE
-            member.linkname = _link_text(entry["data"])
-        elif kind == "dir":
-            member.type, member.mode = tarfile.DIRTYPE, 0o755
-        else:
-            try:
-                data = self._value(member, entry, loads)
-            except OSError as exc:
-                self._failed(key, exc)
-                return
-        self._emit(member, data)
+    def _write_small(
+        self, entries: Iterator[tuple[str, TreeObj]], below: list[tuple[str, str]]
+    ) -> Iterator[tuple[tuple[str, bool], str]]:
+        """Write what is at hand; give what has to be loaded: ((key, whether it is the last blob of it), blobref)."""
+        for key, entry in entries:
+            kind = entry["type"]
+            if kind == "dirref":
+                below.append((key, entry["data"][0]))
+            elif kind == "valref" and entry["data"]:
+                for ref in entry["data"][:-1]:
+                    yield (key, False), ref
+                yield (key, True), entry["data"][-1]
+            elif kind == "symlink":
+                self._write(key, b"", type=tar.SYMLINK, link=_link_text(entry["data"]))
+            elif kind == "dir":
+                self._write(key, b"", type=tar.DIRECTORY)
+            else:
+                data = treeobj.data_of(entry) if kind == "val" else b""
+                lengths = _INLINE if kind == "val" and len(data) > _INLINE_BYTES else None
+                self._write(key, data, "" if kind == "valref" else lengths)
+
+    def _write(self, key: str, data: bytes, lengths: str | None = None, type: bytes = tar.FILE, link: str = "") -> None:
+        pax = {_KEY: key} if "/" in key else {}
+        if lengths is not None:
+            pax[_BLOBS] = lengths
+        self.out.write(tar.header(key.replace(".", "/"), len(data), self._mtime, type, link, pax))
+        if data:
+            self.out.write(data)
+            self.out.write(tar.padding(len(data)))
         self.count += 1
         if self._told is not None:
             self._told(key)
-
-    def _value(self, member: tarfile.TarInfo, entry: TreeObj, loads: list[RawRPC]) -> bytes:
-        if entry["type"] == "val":
-            data = treeobj.data_of(entry)
-            if len(data) > _INLINE_BYTES:
-                member.pax_headers = {**member.pax_headers, _BLOBS: _INLINE}
-            return data
-        blobs = [load.get() for load in loads]
-        if len(blobs) != 1 or len(blobs[0]) <= _INLINE_BYTES:
-            lengths = ",".join(str(len(blob)) for blob in blobs)
-            member.pax_headers = {**member.pax_headers, _BLOBS: lengths}
-        return b"".join(blobs)
-
-    def _emit(self, member: tarfile.TarInfo, data: bytes) -> None:
-        member.size = len(data)
-        header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-        self.out.write(header + data + bytes(-len(data) % tarfile.BLOCKSIZE))
 
 
 def _unrolled(key: str, entry: TreeObj) -> Iterator[tuple[str, TreeObj]]:
@@ -156,12 +159,12 @@ class Restore:
         handle: a blocking handle.
         stream: gives bytes; compression is recognised, nothing is sought.
         hash_name: the instance's content hash.
-        window: most blobs that are stored ahead.
+        window: most requests under way, each with many blobs.
         size_limit: pass over values longer than that, in bytes; None is unlimited.
         told, skipped: called with each key that has been taken, or passed over for its size.
 
     Attributes:
-        count, blobs: keys taken, blobs stored.
+        count: keys taken.
     """
 
     def __init__(
@@ -170,23 +173,26 @@ class Restore:
         stream: IO[bytes],
         hash_name: str,
         *,
-        window: int = 256,
+        window: int = 16,
         bypass_cache: bool = False,
         size_limit: int | None = None,
         told: Told | None = None,
         skipped: Callable[[str, int], None] | None = None,
     ) -> None:
-        self.handle = handle
         self.stream = stream
         self.hash_name = hash_name
-        self.window = window
-        self.bypass_cache = bypass_cache
         self.size_limit = size_limit
-        self.count = self.blobs = 0
+        self.count = 0
+        self._storer = Storer(handle, hash_name, window, bypass_cache)
+        self._rootref = ""
         self._told = told
         self._skipped = skipped
         self._complete = True
-        self._under_way: list[RawRPC] = []
+
+    @property
+    def blobs(self) -> int:
+        """How many have been stored."""
+        return self._storer.count
 
     def read(self) -> str:
         """Store everything; gives the blobref of the root.
@@ -195,55 +201,49 @@ class Restore:
             FluxError: EPROTO when the archive is none, is cut short or holds what no KVS does; those of content.store.
         """
         root: dict[str, Any] = {}
-        try:
-            with tarfile.open(fileobj=self.stream, mode="r|*") as archive:
-                self._read_members(archive, root)
-                wanted = archive.pax_headers.get(_ROOTREF, "")
-        except (tarfile.TarError, EOFError, UnicodeError) as exc:
-            raise ProtocolError(f"this is no whole tar archive: {exc}") from None
+        for member in tar.members(self.stream, self.size_limit):
+            self._take(member, root)
         rootref = self._store_dir(root)
-        self._settle(0)
+        self._storer.finish()
+        wanted = self._rootref
         if wanted.startswith(f"{self.hash_name}-") and wanted != rootref and self._complete:
             raise ProtocolError(f"the archive is cut short or was changed: it should give {wanted}, not {rootref}")
         return rootref
 
-    def _read_members(self, archive: tarfile.TarFile, root: dict[str, Any]) -> None:
-        for member in archive:
-            key = member.pax_headers.get(_KEY) or member.name.strip("/").replace("/", ".")
-            if member.isfile() and self.size_limit is not None and member.size > self.size_limit:
-                self._complete = False
-                if self._skipped is not None:
-                    self._skipped(key, member.size)
-                continue
-            _place(root, key, self._entry(archive, member, key))
-            archive.members = []  # type: ignore[attr-defined]
-            self.count += 1
-            if self._told is not None:
-                self._told(key)
+    def _take(self, member: tar.Member, root: dict[str, Any]) -> None:
+        if member.type == tar.GLOBAL:
+            self._rootref = member.pax.get(_ROOTREF, self._rootref)
+            return
+        key = member.pax.get(_KEY) or member.name.strip("/").replace("/", ".")
+        if member.data is None:
+            self._complete = False
+            if self._skipped is not None:
+                self._skipped(key, member.size)
+            return
+        _place(root, key, self._entry(member, key, member.data))
+        self.count += 1
+        if self._told is not None:
+            self._told(key)
 
-    def _entry(self, archive: tarfile.TarFile, member: tarfile.TarInfo, key: str) -> TreeObj:
-        if member.issym():
-            namespace, found, target = member.linkname.rpartition("::")
+    def _entry(self, member: tar.Member, key: str, data: bytes) -> TreeObj:
+        if member.type == tar.FILE:
+            return self._value(key, data, member.pax.get(_BLOBS))
+        if member.type == tar.SYMLINK:
+            namespace, found, target = member.link.rpartition("::")
             return treeobj.symlink(target, namespace if found else None)
-        if member.isdir():
+        if member.type == tar.DIRECTORY:
             return treeobj.directory()
-        content = archive.extractfile(member) if member.isfile() else None
-        if content is None:
-            raise ProtocolError(f"{key} is neither a file nor a symlink")
-        data = content.read()
-        if len(data) != member.size:
-            raise ProtocolError(f"the archive ends within {key}")
-        return self._value(key, data, member.pax_headers.get(_BLOBS))
+        raise ProtocolError(f"{key} is neither a file, a symlink nor a directory")
 
     def _value(self, key: str, data: bytes, lengths: str | None) -> TreeObj:
         if lengths == _INLINE or (lengths is None and len(data) <= _INLINE_BYTES):
             return treeobj.val(data)
         if lengths is None:
-            return treeobj.valref([self._store(data)])
+            return treeobj.valref([self._storer.store(data)])
         refs: list[str] = []
         start = 0
         for length in map(int, filter(str.isdecimal, lengths.split(","))):
-            refs.append(self._store(data[start : start + length]))
+            refs.append(self._storer.store(data[start : start + length]))
             start += length
         if start != len(data):
             raise ProtocolError(f"the lengths of the blobs of {key} are not those of its value")
@@ -256,24 +256,9 @@ class Restore:
             if is_open:
                 entry = treeobj.dirref(self._store_dir(entry))
             elif entry["type"] == "dir":
-                entry = treeobj.dirref(self._store(treeobj.EMPTY_DIR))
+                entry = treeobj.dirref(self._storer.store(treeobj.EMPTY_DIR))
             stored[name] = entry
-        return self._store(treeobj.encode(treeobj.directory(stored)))
-
-    def _store(self, blob: bytes) -> str:
-        ref = treeobj.blobref(blob, self.hash_name)
-        self._under_way.append(store_async(self.handle, blob, self.bypass_cache))
-        self.blobs += 1
-        if len(self._under_way) >= 2 * self.window:
-            self._settle(self.window)
-        return ref
-
-    def _settle(self, left: int) -> None:
-        """Wait for all stores but the last few."""
-        done = self._under_way[: len(self._under_way) - left]
-        del self._under_way[: len(done)]
-        for store in done:
-            store.get()
+        return self._storer.store(treeobj.encode(treeobj.directory(stored)))
 
 
 def _place(root: dict[str, Any], key: str, entry: TreeObj) -> None:

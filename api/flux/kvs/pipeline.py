@@ -1,10 +1,9 @@
-"""Loading and storing many blobs with several requests under way (RFC 10), for those who go through whole trees."""
+"""Directories of a tree, for those who go through all of it (RFC 10, RFC 11)."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from flux.blobs import load_many
 from flux.errors import FluxError, ProtocolError
@@ -14,22 +13,10 @@ from flux.kvs.treeobj import TreeObj
 if TYPE_CHECKING:
     from flux.core.base import Handle
 
-__all__ = ["Failed", "child_key", "load_dirs", "pipelined", "refuse"]
+__all__ = ["Failed", "child_key", "load_dirs", "refuse"]
 
-Item = TypeVar("Item")
-Started = TypeVar("Started")
 Failed = Callable[[str, OSError], None]
 """Called with a key and what is wrong with it; raises, or has it passed over."""
-
-
-def pipelined(items: Iterable[Item], start: Callable[[Item], Started], window: int) -> Iterator[tuple[Item, Started]]:
-    """Items with what `start` gave for them, in order; start runs up to window items ahead."""
-    started: deque[tuple[Item, Started]] = deque()
-    for item in items:
-        started.append((item, start(item)))
-        if len(started) > window:
-            yield started.popleft()
-    yield from started
 
 
 def child_key(key: str, name: str) -> str:

@@ -25,7 +25,7 @@ def _parser() -> Parser:
     parser.add_argument("--checkpoint", action="store_true", help="dump the newest checkpoint, not the present root")
     parser.add_argument("--no-cache", action="store_true", help="load from the backing store, not from the cache")
     parser.add_argument("--ignore-failed-read", action="store_true", help="pass over what cannot be loaded")
-    parser.add_argument("--maxreqs", type=positive, metavar="N", default=32, help="requests under way (default 32)")
+    parser.add_argument("--maxreqs", type=positive, metavar="N", default=4, help="requests under way (default 4)")
     parser.add_argument("outfile", metavar="OUTFILE", help="ends in .gz, .bz2 or .xz to be compressed; - is stdout")
     return parser
 

@@ -37,18 +37,21 @@ def _parser() -> Parser:
     target.add_argument("--key", metavar="KEY", help="make it the directory KEY")
     parser.add_argument("--no-cache", action="store_true", help="store to the backing store, not to the cache")
     parser.add_argument("--size-limit", type=_size, metavar="SIZE", help="pass over values longer than SIZE bytes")
-    parser.add_argument("--maxreqs", type=positive, metavar="N", default=256, help="requests under way (default 256)")
+    parser.add_argument("--maxreqs", type=positive, metavar="N", default=16, help="requests under way (default 16)")
     parser.add_argument("infile", metavar="INFILE", help="- is standard input")
     return parser
 
 
 def command(argv: list[str]) -> int:
+    from flux.constants import FLUX_RPC_STREAMING
+
     args = _parser().parse_args(argv)
     if not args.checkpoint and not args.key:
         die("say where to: --checkpoint or --key=KEY")
     with open_flux() as handle:
         if args.checkpoint:
             _check_unloaded(handle)
+        handle.rpc("content-gc.hold", {}, 0, FLUX_RPC_STREAMING)  # what is stored is not referred to before the end
         rootref = _read(handle, args)
         _put(handle, args.key, rootref)
     return 0
