@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flux.content import RawRPC
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 
 if TYPE_CHECKING:
     from flux.rpc import RPC
@@ -69,6 +70,7 @@ class Backing:
             return
         self._busy = True
         self.in_flight = len(taken)
+        failpoint("content.write")
         if self.batch:
             request = self.content.flux.rpc("content-backing.store-batch", {"blobs": taken})
             request.then(self._written, [digest for digest, _ in taken])
@@ -89,6 +91,7 @@ class Backing:
     def _written(self, request: RPC, digests: list[bytes]) -> None:
         try:
             answer = request.get()
+            failpoint("content.written")
         except FluxError as exc:
             self._finish([], exc)
         else:

@@ -17,6 +17,7 @@ from flux.blobs import ANSWER_BYTES, pack, split_digests, unpack
 from flux.content import RawRPC
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError, ProtocolError
+from flux.failpoint import failpoint
 from flux.future import Future
 from flux.hashes import hasher
 from flux.message import NODEID_UPSTREAM, Message
@@ -222,6 +223,7 @@ class Content(Module):
             self.cache.add(digest, blob, dirty=False)
 
     def _keep(self, blobs: list[tuple[bytes, bytes]]) -> None:
+        failpoint("content.keep")
         for digest, blob in blobs:
             self.cache.add(digest, blob, dirty=True)
         if self.backing is not None:
@@ -317,6 +319,7 @@ class Content(Module):
 
     async def _checkpoint(self, backing: Backing, value: dict[str, Any]) -> Any:
         await backing.flush()
+        failpoint("content.flushed")
         return await self._ask_backing("content-backing.checkpoint-put", {"value": value})
 
     async def _ask_backing(self, topic: str, payload: Any) -> Any:

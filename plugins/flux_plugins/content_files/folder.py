@@ -14,6 +14,7 @@ import msgspec
 from flux.backing import BackingStore, Blobs
 from flux.content import ref_of
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 
 __all__ = ["Folder"]
 
@@ -66,6 +67,7 @@ class Folder(BackingStore):
         try:
             with open(partial, "wb") as file:
                 file.write(data)
+            failpoint("files.write")
             os.rename(partial, path)
         except OSError as exc:
             self._discard(partial)

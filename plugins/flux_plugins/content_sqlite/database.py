@@ -16,6 +16,7 @@ import msgspec
 
 from flux.backing import BackingStore, Blobs
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 from flux_plugins.content_sqlite.collect import Collector
 from flux_plugins.content_sqlite.reserve import Reserve
 
@@ -128,8 +129,10 @@ class Database(BackingStore):
             with self.db:
                 self.db.execute("BEGIN")
                 self.db.executemany(_INSERT, rows)
+                failpoint("sqlite.store")
         except sqlite3.Error as exc:
             self.fail("writing", exc)
+        failpoint("sqlite.stored")
 
     def _pack(self, blob: bytes) -> tuple[int, bytes]:
         if len(blob) >= self.compress_from:
@@ -190,6 +193,8 @@ class Database(BackingStore):
                 self.db.execute("BEGIN")
                 newest = self.db.execute("INSERT INTO checkpt_v2(value) VALUES (?)", (text,)).lastrowid or 0
                 self.db.execute("DELETE FROM checkpt_v2 WHERE id <= ?", (newest - _KEPT_CHECKPOINTS,))
+                failpoint("sqlite.checkpoint")
+            failpoint("sqlite.recorded")
             self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as exc:
             self.fail("writing", exc)

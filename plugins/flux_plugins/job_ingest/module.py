@@ -11,6 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 from flux.job.fluid import FluidGenerator, encode, timestamp_of
 from flux.kvs.requests import commit_async
 from flux.kvs.txn import KVSTxn
@@ -125,6 +126,7 @@ class JobIngest(Module):
             txn.put_raw(f"{key}.J", entry.req.J)
             txn.put(f"{key}.jobspec", entry.jobspec)
         self._batches += 1
+        failpoint("job-ingest.commit")
         commit_async(self.flux, txn, namespace="primary").then(self._committed, batch)
 
     def _committed(self, commit: Any, batch: Batch) -> None:
@@ -132,6 +134,7 @@ class JobIngest(Module):
         self._schedule()
         try:
             commit.get()
+            failpoint("job-ingest.committed")
         except FluxError as exc:
             self._refuse_all(batch, exc)
             return

@@ -14,6 +14,7 @@ import msgspec
 
 from flux.core.aio import AsyncFlux
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 from flux.job.fluid import encode
 from flux.kvs.requests import commit_async
 from flux.kvs.txn import KVSTxn
@@ -90,12 +91,14 @@ class EventWriter:
         waiting, self._waiting = self._waiting, []
         self._committing = True
         self.commits += 1
+        failpoint("job-manager.commit")
         commit_async(self._flux, txn, namespace="primary").then(self._committed, waiting)
 
     def _committed(self, future: Any, waiting: list[Committed]) -> None:
         error = None
         try:
             future.get()
+            failpoint("job-manager.committed")
         except FluxError as exc:
             error = exc
             self._log.error("a commit of job events failed", error=str(exc))

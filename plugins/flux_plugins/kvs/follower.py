@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 from flux.future import Future
 from flux.message import Message
 from flux_plugins.kvs.namespaces import Namespace, Unknown
@@ -89,6 +90,7 @@ class Follower:
         name = f"transaction_req.{self.kvs.rank}.{self._origin}.{self._count}"
         payload = {"ops": ops, "name": name, "namespace": namespace, "flags": flags}
         self.pending[name] = Relayed(msg, payload)
+        failpoint("kvs.relay")
         self.kvs.flux.notify("kvs.relaycommit", payload, nodeid=0)
 
     def relay_again(self) -> None:

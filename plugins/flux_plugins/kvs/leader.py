@@ -16,6 +16,7 @@ import msgspec
 from flux.constants import KVS_PRIMARY_NAMESPACE
 from flux.content import digest_of
 from flux.errors import FluxError
+from flux.failpoint import failpoint
 from flux.kvs.treeobj import EMPTY_DIR, blobref
 from flux_plugins.kvs.cache import Missing
 from flux_plugins.kvs.commit import RootUpdate, merge
@@ -104,6 +105,7 @@ class Leader:
             "sequence": primary.rootseq,
             "timestamp": time.time(),
         }
+        failpoint("kvs.checkpoint")
         await self.kvs.flux.rpc("content.checkpoint-put", {"value": value}, nodeid=0)
 
     # -- namespaces
@@ -175,6 +177,7 @@ class Leader:
         self._ready.append(namespace)
 
     def _commit_ready(self) -> None:
+        failpoint("kvs.commit")
         ready, self._ready = self._ready, []
         updates: list[tuple[Namespace, RootUpdate]] = []
         blobs: dict[str, bytes] = {}
@@ -197,11 +200,13 @@ class Leader:
             blobs = {**self.unstored, **blobs}
             self.unstored = {}
         pairs = [(digest_of(ref), blob) for ref, blob in blobs.items()]
+        failpoint("kvs.store")
         self.kvs.flux.rpc("content.store-batch", {"blobs": pairs}).then(self._stored, blobs)
 
     def _stored(self, answer: RPC, blobs: dict[str, bytes]) -> None:
         try:
             answer.get()
+            failpoint("kvs.stored")
         except FluxError as exc:
             self.unstored.update(blobs)
             self.kvs.log.error("blobs cannot be stored, they stay in memory", count=len(blobs), error=str(exc))
@@ -242,7 +247,9 @@ class Leader:
             "keys": update.keys,
             "owner": namespace.owner,
         }
+        failpoint("kvs.setroot")
         self._publish(namespace.name, "setroot", payload)
+        failpoint("kvs.answer")
         self._record(update.applied, Outcome(namespace.name, "setroot", {**payload, "names": [], "keys": {}}))
         root = namespace.root()
         for msg in waiting:
