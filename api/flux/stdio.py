@@ -31,14 +31,24 @@ def encode_io(stream: str, rank: str, data: bytes = b"", eof: bool = False) -> d
     """The JSON object of a chunk: text as it is, other bytes in base64."""
     obj: dict[str, Any] = {"stream": stream, "rank": rank}
     if data:
-        try:
-            obj["data"] = data.decode()
-        except UnicodeDecodeError:
+        text = _text_of(data)
+        if text is None:
             obj["encoding"] = "base64"
-            obj["data"] = binascii.b2a_base64(data, newline=False).decode()
+            text = binascii.b2a_base64(data, newline=False).decode()
+        obj["data"] = text
     if eof:
         obj["eof"] = True
     return obj
+
+
+def _text_of(data: bytes) -> str | None:
+    """The characters of data; None for what is no text. A NUL is none: JSON writes it with six characters."""
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def decode_io(obj: Mapping[str, Any]) -> Chunk:

@@ -72,7 +72,7 @@ class OutputStream:
         self._on_data = on_data
         self._lines = lines
         self._limit = limit
-        self._partial = b""
+        self._partial = bytearray()
         self._loop = asyncio.get_running_loop()
         os.set_blocking(fd, False)
         self._loop.add_reader(fd, self._readable)
@@ -85,9 +85,8 @@ class OutputStream:
         except ConnectionResetError:
             data = b""
         if not data:
-            rest, self._partial = self._partial, b""
             self.close()
-            self._on_data(self.name, rest, True)
+            self._on_data(self.name, bytes(self._partial), True)
             return
         data = self._whole_lines(data)
         if data:
@@ -96,12 +95,15 @@ class OutputStream:
     def _whole_lines(self, data: bytes) -> bytes:
         if not self._lines:
             return data
-        data = self._partial + data
         end = data.rfind(b"\n") + 1
-        if not end and len(data) >= self._limit:
+        if not end and len(self._partial) + len(data) >= self._limit:
             end = len(data)
-        self._partial = data[end:]
-        return data[:end]
+        if not end:
+            self._partial += data
+            return b""
+        whole = bytes(self._partial) + data[:end]
+        self._partial = bytearray(data[end:])
+        return whole
 
     def pause(self) -> None:
         """Let the process wait with its output."""
