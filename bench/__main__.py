@@ -76,8 +76,8 @@ def rpc(mode: str, count: int) -> Callable[[System], float]:
     return lambda system: printed(system.inside(*system.script("rpc.py", mode, str(count))))
 
 
-def kvs(count: int) -> Callable[[System], float]:
-    return lambda system: printed(system.inside(*system.script("kvs.py", str(count))))
+def kvs(which: str, count: int, size: int = 1) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("kvs.py", which, str(count)), size=size))
 
 
 def distant(depth: int, payload: int, count: int = 1000) -> Callable[[System], float]:
@@ -146,7 +146,11 @@ ALL = {
     "fanout": Workload("event to 100 subscribers", fanout(100), False, ""),
     "memory-64": Workload("private memory per broker, 64 brokers", idle("memory", 64), False, "", "bytes"),
     "idle-64": Workload("idle CPU per broker, 64 brokers", idle("cpu", 64), False, "", "load"),
-    "kvs": Workload("KVS put and commit, one at a time", kvs(1000), True, ""),
+    "kvs": Workload("KVS put and commit, one at a time", kvs("put", 1000), True, ">= 3.0"),
+    "kvs-batch": Workload("KVS puts, 1,000 in a commit", kvs("batch", 10_000), True, ">= 2.0"),
+    "kvs-get": Workload("KVS get", kvs("get", 3000), True, ">= 1.0"),
+    "kvs-committers": Workload("KVS put and commit, 16 processes", kvs("committers", 1600), True, ">= 3.0"),
+    "kvs-append": Workload("eventlog append, watched by rank 1", kvs("append", 500, size=2), True, ">= 2.0"),
     "store-4k": Workload("content store, 4 KiB", content("store", 4096, 2000), True, ">= 1.0"),
     "load-4k": Workload("content load, 4 KiB", content("load", 4096, 2000), True, ">= 1.0"),
     "store-1m": Workload("content store, 1 MiB", content("store", 1 << 20, 64), True, ">= 1.0"),
