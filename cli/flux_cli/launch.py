@@ -57,7 +57,7 @@ def launch(args: argparse.Namespace, options: Any) -> int:
         composition.plugins()
     except CompositionError as exc:
         raise BrokerUsageError(str(exc)) from None
-    _check_start_mode(args, options)
+    _choose_bootstrap(args, options)
     wrap = broker_command(args)[0]
     if shutil.which(wrap) is None:
         raise BrokerUsageError(f"--wrap: there is no command {wrap}")
@@ -73,13 +73,8 @@ def launch(args: argparse.Namespace, options: Any) -> int:
         return _Launcher(args, options, composition).run(ranks)
 
 
-def _check_start_mode(args: argparse.Namespace, options: Any) -> None:
+def _choose_bootstrap(args: argparse.Namespace, options: Any) -> None:
     configured = "bootstrap" in options.conf
-    if args.test_start_mode == "leader" and args.test_size > 1 and not (args.test_hosts and configured):
-        raise BrokerUsageError(
-            "--test-start-mode=leader needs --test-hosts and a [bootstrap] configuration: "
-            "with PMI a broker waits for all others before it starts"
-        )
     if configured and not args.test_hosts and "broker.boot-method" not in options.attrs:
         # this host is not in the configured list N times
         options.attrs["broker.boot-method"] = "pmi"
@@ -125,6 +120,7 @@ class _Launcher:
         self.composition = composition
         self.classes = preload(composition)
         self.size = args.test_size
+        self.configured = bool(args.test_hosts) and "bootstrap" in options.conf
         self.pmi = PMIServer(
             self.size, kvsname="-", preput=_mapping(args.test_pmi_clique, self.size), on_abort=self._aborted
         )
@@ -148,6 +144,8 @@ class _Launcher:
         try:
             for rank in ranks:
                 self._add(rank)
+            if len(ranks) < self.size and not self.configured:
+                print(f"flux-start: rank 0 waits in PMI for the others: start.run at {control.path}", file=sys.stderr)
             while any(member.exit_code is None for member in self.members.values()):
                 self._serve()
         finally:
@@ -184,11 +182,11 @@ class _Launcher:
         os.kill(self.members[rank].pid, signum)
 
     def start(self, rank: int) -> None:
-        """Start a broker that does not run. FluxError EEXIST when it does, ENOTSUP when others cannot meet it."""
+        """Start a broker that does not run. FluxError EEXIST when it does, ENOTSUP when PMI has served it already."""
         if self.status()[self._checked(rank)] >= 0:
             raise FluxError(errno.EEXIST, f"broker {rank} runs already")
-        if not self.args.test_hosts:
-            raise FluxError(errno.ENOTSUP, "PMI serves a broker once: starting one later needs --test-hosts")
+        if rank in self.members and not self.configured:
+            raise FluxError(errno.ENOTSUP, "PMI serves a broker once: starting one again needs --test-hosts")
         self._add(rank)
 
     def when_ended(self, rank: int, callback: Callable[[int], None]) -> None:
@@ -350,7 +348,7 @@ class _Launcher:
 
     def _exit_code(self) -> int:
         codes = [member.exit_code or 0 for _rank, member in sorted(self.members.items())]
-        return codes[0] or max(codes) if self.args.test_exit_mode == "any" else codes[0]
+        return max(codes) if self.args.test_exit_mode == "any" else codes[0]
 
 
 def _execute(words: list[str], sock: socket.socket, environ: dict[str, str]) -> int:

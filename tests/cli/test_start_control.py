@@ -103,6 +103,33 @@ def test_the_leader_first_and_the_others_later(tmp_path: Path) -> None:
         control.handle.close()
 
 
+def test_the_leader_waits_in_pmi_for_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    args = [MINIMAL, "-s3", "--test-start-mode=leader", f"--rundir={folder}", "flux", "getattr", "size"]
+    with subprocess.Popen(
+        [FLUX, "start", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == (
+            f"flux-start: rank 0 waits in PMI for the others: start.run at {folder}/start\n"
+        )
+        with flux.Flux(f"local://{folder}/start") as control:
+            for rank in (2, 1):
+                control.rpc("start.run", {"rank": rank}).get()
+        assert process.communicate(timeout=50) == ("3\n", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("mode", "code"), [("any", 9), ("leader", 3)])
+def test_whose_exit_code_counts(mode: str, code: int, tmp_path: Path) -> None:
+    failing = tmp_path / "fail.sh"
+    failing.write_text("test $(flux getattr rank) = 0 || exit 9")
+    program = ["-s2", f"--test-exit-mode={mode}", f"-Sbroker.rc3_path=sh {failing}", "sh", "-c", "exit 3"]
+    env = {**os.environ, "FLUX_URI": ""}
+    result = subprocess.run([FLUX, "start", *program], env=env, capture_output=True, text=True, timeout=50)
+    assert result.returncode == code, result.stderr
+
+
 def test_a_broker_that_pmi_has_served_is_not_started_again() -> None:
     with Instance(2, args=[MINIMAL, "--test-exit-mode=leader"]) as instance:
         control = Control(instance)
@@ -137,7 +164,6 @@ def test_who_shares_a_node_as_told(clique: str) -> None:
         (["-s3", "--test-hosts=a["], "--test-hosts: "),
         (["--test-hosts=a"], "--test-hosts only makes sense with --test-size"),
         (["-s2", "--test-exit-timeout=soon"], "--test-exit-timeout: invalid"),
-        (["-s2", "--test-start-mode=leader"], "needs --test-hosts and a [bootstrap]"),
         (["-s2", "--test-pmi-clique=nonsense"], "neither single, per-broker, none nor a map"),
         (["-s2", "--test-pmi-clique=[[0,1,3,1]]"], "it maps 3 of 2 brokers"),
         (["-s2", "--wrap=nosuchcommand,-x"], "there is no command nosuchcommand"),
