@@ -197,14 +197,13 @@ class Switch:
 
     def receive(self, msg: Message, link: Link) -> None:
         """Route a message that came in on a link."""
-        if msg.type == RESPONSE:
-            self._receive_response(msg, link)
-            return
         if msg.userid == USERID_UNKNOWN or not link.owner:
             msg.userid = link.userid
         if msg.rolemask == 0 or not link.owner:
             msg.rolemask = link.rolemask
-        if msg.type == REQUEST:
+        if msg.type == RESPONSE:
+            self._receive_response(msg, link)
+        elif msg.type == REQUEST:
             self._receive_request(msg, link)
         elif msg.type == EVENT:
             self._receive_event(msg, link)
@@ -274,8 +273,6 @@ class Switch:
         port = self.ports.get(link.uuid)
         if port is not None and not port.pending.answered(msg) and (port.is_child or port is self.parent):
             return  # answered for it already
-        if msg.userid == USERID_UNKNOWN:
-            msg.userid, msg.rolemask = link.userid, link.rolemask
         self._route_response(msg)
 
     def _route_response(self, msg: Message) -> None:

@@ -18,6 +18,7 @@ from flux.message import (
     NODEID_ANY,
     REQUEST,
     RESPONSE,
+    USERID_UNKNOWN,
     Message,
 )
 from flux_kernel.switch import Switch
@@ -86,6 +87,19 @@ def test_unknown_service_is_answered_with_its_name() -> None:
     answer = client.take()
     assert answer.errnum == errno.ENOSYS
     assert answer.payload_str == "No service matching nope.do is registered"
+
+
+def test_an_error_keeps_the_role_it_was_given_on_its_way_through_brokers() -> None:
+    sw, client = switch(), Wire("client")
+    child = Wire("child", USERID_UNKNOWN, 0)
+    child.owner = True
+    sw.attach(client)
+    sw.attach_child(child, [1])
+    sw.receive(request("nosuch.method", nodeid=1), client)
+    error = child.take().respond(errnum=errno.ENOSYS)
+    error.rolemask = OWNER
+    sw.receive(error, child)
+    assert client.take().rolemask == OWNER  # a client drops what nobody with a role has sent
 
 
 def test_unknown_service_goes_upstream_first() -> None:
