@@ -9,9 +9,8 @@ from typing import Any
 
 from flux.errors import FluxError
 from flux.eventlog import Event
-from flux.kvs.requests import commit_async
+from flux.kvs.patient import PatientCommit
 from flux.kvs.txn import KVSTxn
-from flux.rpc import RPC
 
 __all__ = ["Journal"]
 
@@ -53,9 +52,9 @@ class Journal:
         self._pending.clear()
         self.backlog = 0
         self._in_flight = True
-        commit_async(self._flux, txn, namespace=self._namespace).then(self._committed)
+        PatientCommit(self._flux, txn, namespace=self._namespace).then(self._committed)
 
-    def _committed(self, future: RPC) -> None:
+    def _committed(self, future: PatientCommit) -> None:
         self._in_flight = False
         try:
             future.get()

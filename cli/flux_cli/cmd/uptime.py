@@ -42,13 +42,15 @@ def headline(handle: Flux) -> str:
 
 
 def warnings(handle: Flux) -> list[str]:
-    """What keeps jobs from being submitted or started."""
+    """What keeps jobs from being submitted or started, and keys from being written."""
     notes = []
     queues = _queues(handle)
     if queues and not any(queue["enable"] for queue in queues):
         notes.append("submit disabled")
     if queues and not any(queue["start"] for queue in queues):
         notes.append("scheduler stopped")
+    if _optional(handle, "content.stats-get").get("full"):
+        notes.append("content store full: read-only")
     return notes
 
 

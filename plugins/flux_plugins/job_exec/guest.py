@@ -1,4 +1,7 @@
-"""The guest KVS namespace of a job: made with its first events, kept with the job at its end (RFC 16)."""
+"""The guest KVS namespace of a job: made with its first events, kept with the job at its end (RFC 16).
+
+On a full disk what was made waits for room, one commit at a time so that events keep their order.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from flux.errors import FluxError
 from flux.eventlog import Event
 from flux.job.fluid import encode as encode_id
 from flux.kvs import KVSTxn, commit_async, namespace_create_async, namespace_remove_async, treeobj
+from flux.kvs.patient import PatientCommit
 
 __all__ = ["Guest"]
 
@@ -32,6 +36,8 @@ class Guest:
         self._key = f"{encode_id(jobid, 'kvs')}.guest"
         self._lines: list[str] = []
         self._flush_due = False
+        self._writing = False
+        self._on_sealed: Callable[[], None] | None = None
         self._on_error = on_error
 
     # -- begin
@@ -42,7 +48,7 @@ class Guest:
         The three requests go out at once: the KVS takes those of one client in order.
         """
         requests = [namespace_create_async(self._flux, self.namespace, self._owner)]
-        requests.append(self._commit_log())
+        requests.append(commit_async(self._flux, self._take_log(), namespace=self.namespace))
         link = KVSTxn().symlink(self._key, ".", self.namespace)
         requests.append(commit_async(self._flux, link, namespace="primary"))
         left = len(requests)
@@ -72,13 +78,24 @@ class Guest:
 
     def _flush(self) -> None:
         self._flush_due = False
-        if self._lines:
-            self._commit_log().then(self._check)
+        if self._lines and not self._writing:
+            self._write()
 
-    def _commit_log(self) -> Any:
+    def _write(self) -> None:
+        self._writing = True
+        PatientCommit(self._flux, self._take_log(), namespace=self.namespace).then(self._written)
+
+    def _written(self, commit: Any) -> None:
+        self._writing = False
+        self._check(commit)
+        if self._on_sealed is not None:
+            self.seal(self._on_sealed)
+        elif self._lines:
+            self._write()
+
+    def _take_log(self) -> KVSTxn:
         lines, self._lines = self._lines, []
-        txn = KVSTxn().append(_EVENTLOG, "".join(lines))
-        return commit_async(self._flux, txn, namespace=self.namespace)
+        return KVSTxn().append(_EVENTLOG, "".join(lines))
 
     def _check(self, rpc: Any) -> None:
         text = rpc.error_string()
@@ -89,7 +106,10 @@ class Guest:
 
     def seal(self, on_done: Callable[[], None]) -> None:
         """Write the last events, put a snapshot in the link's place, remove the namespace; then call back."""
-        self._commit_log().then(self._keep, on_done)
+        if self._writing:
+            self._on_sealed = on_done
+            return
+        PatientCommit(self._flux, self._take_log(), namespace=self.namespace).then(self._keep, on_done)
 
     def _keep(self, commit: Any, on_done: Callable[[], None]) -> None:
         try:
@@ -99,7 +119,7 @@ class Guest:
             self._remove(on_done)
             return
         txn = KVSTxn().put_treeobj(self._key, treeobj.dirref(rootref))
-        commit_async(self._flux, txn, namespace="primary").then(self._kept, on_done)
+        PatientCommit(self._flux, txn, namespace="primary").then(self._kept, on_done)
 
     def _kept(self, commit: Any, on_done: Callable[[], None]) -> None:
         self._check(commit)

@@ -1,7 +1,8 @@
 """Writes to the KVS: eventlog appends of all jobs, batched.
 
 One commit is under way at a time; what comes meanwhile goes into the next one. A quiet instance writes at once,
-a busy one in few large commits, and the order of a job's events is that of its eventlog in either case.
+a busy one in few large commits, and the order of a job's events is that of its eventlog in either case. On a full disk
+a commit waits for room, and what comes meanwhile stays in memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from flux.core.aio import AsyncFlux
 from flux.errors import FluxError
 from flux.failpoint import failpoint
 from flux.job.fluid import encode
-from flux.kvs.requests import commit_async
+from flux.kvs.patient import PatientCommit
 from flux.kvs.txn import KVSTxn
 from flux.module.log import Logger
 
@@ -40,7 +41,8 @@ class EventWriter:
         self._txn = KVSTxn()
         self._waiting: list[Committed] = []
         self._scheduled = False
-        self._committing = False
+        self._commit_under_way: PatientCommit | None = None
+        self._closing = False
         self.commits = 0
         self.events = 0
 
@@ -67,14 +69,14 @@ class EventWriter:
 
     def on_commit(self, callback: Committed) -> None:
         """Call back with None, or the error, once everything written until now is in the KVS."""
-        if self._lines or self._txn.ops or self._committing:
+        if self._lines or self._txn.ops or self._commit_under_way:
             self._waiting.append(callback)
             self._schedule()
         else:
             callback(None)
 
     def _schedule(self) -> None:
-        if not self._scheduled and not self._committing:
+        if not self._scheduled and not self._commit_under_way:
             self._scheduled = True
             self._flux.loop.call_soon(self._commit)
 
@@ -89,10 +91,12 @@ class EventWriter:
             events.append(b"")
             txn.append(f"{encode(jobid, 'kvs')}.eventlog", b"\n".join(events))
         waiting, self._waiting = self._waiting, []
-        self._committing = True
         self.commits += 1
         failpoint("job-manager.commit")
-        commit_async(self._flux, txn, namespace="primary").then(self._committed, waiting)
+        self._commit_under_way = commit = PatientCommit(self._flux, txn, namespace="primary")
+        if self._closing:
+            commit.give_up()
+        commit.then(self._committed, waiting)
 
     def _committed(self, future: Any, waiting: list[Committed]) -> None:
         error = None
@@ -102,7 +106,7 @@ class EventWriter:
         except FluxError as exc:
             error = exc
             self._log.error("a commit of job events failed", error=str(exc))
-        self._committing = False
+        self._commit_under_way = None
         self._settle(waiting, error)
 
     def _settle(self, waiting: list[Committed], error: FluxError | None) -> None:
@@ -116,10 +120,19 @@ class EventWriter:
             callback(error)
 
     async def drain(self) -> None:
-        """Wait until everything written until now is in the KVS, or could not be written."""
+        """Wait until everything written until now is in the KVS, or could not be written; do not wait for room."""
+        self._closing = True
+        if self._commit_under_way is not None:
+            self._commit_under_way.give_up()
         done: asyncio.Future[None] = self._flux.loop.create_future()
         self.on_commit(lambda _error: None if done.done() else done.set_result(None))
         await done
 
-    def stats(self) -> dict[str, int]:
-        return {"commits": self.commits, "events": self.events, "pending": sum(map(len, self._lines.values()))}
+    def stats(self) -> dict[str, Any]:
+        """How many commits and events there were, how many events wait, and whether they wait for room on the disk."""
+        pending = sum(map(len, self._lines.values()))
+        return {"commits": self.commits, "events": self.events, "pending": pending, "full": self._waits_for_room}
+
+    @property
+    def _waits_for_room(self) -> bool:
+        return self._commit_under_way is not None and self._commit_under_way.waiting

@@ -15,7 +15,8 @@ from flux.errors import FluxError, ProtocolError
 from flux.eventlog import Event, decode
 from flux.hostlist import Hostlist
 from flux.idset import IDset
-from flux.kvs import KVSTxn, commit_async, lookup_async
+from flux.kvs import KVSTxn, lookup_async
+from flux.kvs.patient import PatientCommit
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, USER, Module, request
 from flux.resource import ResourceSet
@@ -59,6 +60,7 @@ class Resource(Module):
         self._members = IDset()
         self._waiting_up: list[tuple[int, Message]] = []
         self._txn = KVSTxn()
+        self._committing = False
         self._journal = Journal(self, self._store)
         self._acquired = Acquisition(self)
         self._job = EnclosingJob(self)
@@ -196,14 +198,19 @@ class Resource(Module):
         self._txn.append("resource.eventlog", Event(**event).encode())
 
     def _commit(self) -> None:
+        if self._committing or not self._txn.ops:
+            return
+        self._committing = True
         txn, self._txn = self._txn, KVSTxn()
-        commit_async(self.flux, txn, namespace="primary").then(self._committed)
+        PatientCommit(self.flux, txn, namespace="primary").then(self._committed)
 
     def _committed(self, commit: Any) -> None:
+        self._committing = False
         try:
             commit.get()
         except FluxError as exc:
             self.log.error(f"resource.eventlog could not be stored: {exc}")
+        self._commit()
 
     # -- availability
 
