@@ -254,7 +254,7 @@ class JobManager(Module):
 
     @request("queue-status", allow=USER, payload=payloads.QueueStatus)
     def queue_status(self, msg: Message, req: payloads.QueueStatus) -> Any:
-        return self.manager.queues.get(req.name).status()
+        return self.manager.queues.get(req.name).status(self.manager.scheduler.ready)
 
     @request("queue-enable", payload=payloads.QueueEnable)
     def queue_enable(self, msg: Message, req: payloads.QueueEnable) -> None:
@@ -264,8 +264,7 @@ class JobManager(Module):
     @request("queue-start", payload=payloads.QueueStart)
     def queue_start(self, msg: Message, req: payloads.QueueStart) -> None:
         self.manager.queues.start(req)
-        if not req.nocheckpoint:
-            restart.checkpoint(self.manager)
+        restart.checkpoint(self.manager)
 
     # -- policies
 

@@ -11,6 +11,7 @@ __all__ = [
     "EventsJournal",
     "ExecHello",
     "GetAttr",
+    "HousekeepingKill",
     "JobId",
     "JobtapQuery",
     "JobtapRequest",
@@ -126,13 +127,18 @@ class QueueStatus(msgspec.Struct):
 
 
 class QueueEnable(msgspec.Struct):
+    """nocheckpoint: a restart undoes it."""
+
     enable: bool
     all: bool
     name: str | None = None
     reason: str | None = None
+    nocheckpoint: bool = False
 
 
 class QueueStart(msgspec.Struct):
+    """nocheckpoint: a restart undoes it."""
+
     start: bool
     all: bool
     name: str | None = None
@@ -147,6 +153,14 @@ class Purge(msgspec.Struct):
     num_limit: int
     batch: int
     force: bool
+
+
+class HousekeepingKill(msgspec.Struct):
+    """jobid: of one job, else of all. ranks: idset of those to signal, else all."""
+
+    signum: int
+    jobid: int | None = None
+    ranks: str | None = None
 
 
 class PurgeId(msgspec.Struct):
