@@ -1,17 +1,14 @@
-"""Options of the commands that submit jobs, and the jobspec they stand for (flux-submit(1), RFC 14, RFC 25).
+"""Options of the commands that submit jobs (flux-submit(1)).
 
-The jobspec is a plain dict: the checks of `flux.job.Jobspec` are made again by the instance, and importing them
-takes longer than the rest of a submission. For the same reason a parser gets only the options that a command line
-may use. Values stay text until the jobspec is made, so that {cc} may stand for any part of them.
+A parser gets only the options that a command line may use: making all of them takes longer than the rest of a
+submission. Values stay text until the jobspec is made, so that {cc} may stand for any part of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 
 from flux_cli.common import Parser, die
-from flux_cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +17,23 @@ if TYPE_CHECKING:
 
     Option = tuple[tuple[str, ...], dict[str, Any]]
 
-__all__ = ["COMMON", "build_jobspec", "is_ranks", "job_flags", "make_parser", "parse", "parse_urgency"]
+__all__ = [
+    "COMMON",
+    "JOB",
+    "Option",
+    "count",
+    "drop_double_dash",
+    "flag",
+    "is_ranks",
+    "job_flags",
+    "make_parser",
+    "optional_count",
+    "parse",
+    "parse_urgency",
+    "several",
+    "value",
+    "wants_plugin_list",
+]
 
 
 class _EnvRule(argparse.Action):
@@ -31,61 +44,75 @@ class _EnvRule(argparse.Action):
         namespace.env = [*namespace.env, prefix + values]
 
 
-def _value(*flags: str, metavar: str, help: str, **more: Any) -> Option:
+def value(*flags: str, metavar: str, help: str, **more: Any) -> Option:
     return flags, {"metavar": metavar, "help": help, **more}
 
 
-def _flag(*flags: str, help: str, **more: Any) -> Option:
+def flag(*flags: str, help: str, **more: Any) -> Option:
     return flags, {"action": "store_true", "help": help, **more}
 
 
-def _list(*flags: str, metavar: str, help: str, **more: Any) -> Option:
+def several(*flags: str, metavar: str, help: str, **more: Any) -> Option:
     return flags, {"action": "append", "default": [], "metavar": metavar, "help": help, **more}
 
 
-COMMON: list[Option] = [
-    _value("-n", "--ntasks", metavar="N", help="number of tasks (default 1, or the number of nodes)"),
-    _value("-N", "--nodes", metavar="N", help="number of nodes, the tasks spread over them"),
-    _value("-c", "--cores-per-task", metavar="N", help="cores for each task (default 1)"),
-    _value("-g", "--gpus-per-task", metavar="N", help="GPUs for each task"),
-    _flag("-x", "--exclusive", help="whole nodes, shared with no other job"),
-    _value("--cores", metavar="N", help="number of cores, in place of -n and -c"),
-    _value("--tasks-per-node", metavar="N", help="tasks on each node"),
-    _value("--tasks-per-core", metavar="N", help="tasks on each core"),
-    _value("--gpus-per-node", metavar="N", help="GPUs on each node, with --cores or --tasks-per-node"),
-    _value("-t", "--time-limit", metavar="FSD", help="time limit, such as 90s, 30m or 2h"),
-    _value("-q", "--queue", metavar="NAME", help="queue to submit to"),
-    _value("-B", "--bank", metavar="BANK", help="bank to charge"),
-    _value("--job-name", metavar="NAME", help="name of the job (default: the command)"),
-    _value("--urgency", metavar="N", default="16", help="0 to 31, or hold, default, expedite"),
-    _list("--dependency", metavar="URI", help="do not start before SCHEME:VALUE is satisfied"),
-    _value("--begin-time", metavar="DATETIME", help="do not start before this time"),
-    _list("--requires", metavar="CONSTRAINT", help="which nodes will do, such as a property or host:NAMES"),
-    _value("--input", metavar="FILE|RANKS", help="stdin from a file, or only for these ranks"),
-    _value("--output", metavar="TEMPLATE", help="file for stdout; none or kvs for the KVS"),
-    _value("--error", metavar="TEMPLATE", help="file for stderr; none or kvs for the KVS"),
-    _flag("-l", "--label-io", help="begin each line of output with the task's rank"),
-    _flag("-u", "--unbuffered", help="do not gather output into lines"),
-    _value("--cwd", metavar="DIR", help="working directory of the tasks (default: this one)"),
+JOB: list[Option] = [
+    flag("-x", "--exclusive", help="whole nodes, shared with no other job"),
+    value("-N", "--nodes", metavar="N", help="number of nodes; without a number of tasks or slots, whole ones"),
+    value("-t", "--time-limit", metavar="MIN|FSD", help="time limit, such as 90s, 2h or, in minutes, 30"),
+    value("-q", "--queue", metavar="NAME", help="queue to submit to"),
+    value("-B", "--bank", metavar="BANK", help="bank to charge"),
+    value("--job-name", metavar="NAME", help="name of the job (default: the command)"),
+    value("--urgency", metavar="N", default="16", help="0 to 31, or hold, default, expedite"),
+    several("--dependency", metavar="URI", help="do not start before SCHEME:VALUE is satisfied"),
+    value("--begin-time", metavar="+FSD|TIME", help="do not start before this time, such as +1h or tomorrow 8am"),
+    several("--requires", "--require", metavar="CONSTRAINT", help="which nodes will do, such as a property"),
+    value("--signal", metavar="[SIG][@TIME]", help="send SIG (USR1) TIME (60s) before the time limit"),
+    value("--input", metavar="FILE|RANKS", help="stdin from a file, or only for these ranks"),
+    value("--output", metavar="TEMPLATE", help="file for stdout; none or kvs for the KVS"),
+    value("--error", metavar="TEMPLATE", help="file for stderr; none or kvs for the KVS"),
+    flag("-l", "--label-io", help="begin each line of output with the task's rank"),
+    flag("-u", "--unbuffered", help="do not gather output into lines"),
+    value("--cwd", metavar="DIR", help="working directory of the tasks (default: this one)"),
     (
         ("--env", "--env-remove", "--env-file"),
         {"action": _EnvRule, "default": [], "metavar": "RULE", "dest": "env", "help": "which environment the job gets"},
     ),
-    _list("-o", "--setopt", metavar="KEY[=VAL]", help="set an option of the job shell"),
-    _list("-S", "--setattr", metavar="KEY[=VAL]", help="set an attribute of the jobspec"),
-    _list("--add-file", metavar="[NAME=]ARG", help="let the job find a file in {{tmpdir}}"),
-    _value("--taskmap", metavar="SCHEME[:VALUE]", help="how tasks are assigned to nodes"),
-    _list("--flags", metavar="FLAG", help="submission flags: debug, waitable, novalidate"),
-    _flag("--debug", help="as --flags=debug"),
-    _flag("--dry-run", help="print the jobspec instead of submitting it"),
+    several("--rlimit", metavar="RULE", help="which resource limits the job gets: NAME, NAME=VALUE or -PATTERN"),
+    several("-o", "--setopt", metavar="KEY[=VAL]", help="set an option of the job shell"),
+    several("-S", "--setattr", metavar="KEY[=VAL]", help="set an attribute of the jobspec"),
+    several("--add-file", metavar="[NAME[:PERMS]=]ARG", help="let the job find a file in {{tmpdir}}"),
+    value("--resources-json", metavar="FILE", help="take the jobspec's resources from a file, not from options"),
+    several("--flags", metavar="FLAGS", help="submission flags: debug, waitable, novalidate"),
+    flag("--debug", help="as --flags=debug"),
+    flag("--dry-run", "--dry", help="print the jobspec instead of submitting it"),
+    flag("--quiet", help="do not print job ids"),
+    flag("--list-plugins", help="say which plugins extend this command"),
+]
+"""What all five commands take."""
+
+COMMON: list[Option] = [
+    value("-n", "--ntasks", metavar="N", help="number of tasks (default 1, or the number of nodes)"),
+    value("-c", "--cores-per-task", metavar="N", help="cores for each task (default 1)"),
+    value("-g", "--gpus-per-task", metavar="N", help="GPUs for each task"),
+    value("--cores", metavar="N", help="number of cores, in place of -n and -c"),
+    value("--tasks-per-node", metavar="N", help="tasks on each node"),
+    value("--tasks-per-core", metavar="N", help="tasks on each core"),
+    value("--gpus-per-node", metavar="N", help="GPUs on each node, with --nodes"),
+    *JOB,
+    value("--taskmap", metavar="SCHEME[:VALUE]", help="how tasks are assigned to nodes"),
+    flag("--debug-emulate", help=argparse.SUPPRESS),
     (("-v", "--verbose"), {"action": "count", "default": 0, "help": "say more on stderr; may be repeated"}),
 ]
+"""What the commands take that run a parallel program."""
 
 _JOB_FLAGS = {"debug": 2, "waitable": 4, "novalidate": 8}
 _URGENCIES = {"hold": 0, "default": 16, "expedite": 31}
 
 
-def make_parser(name: str, description: str, options: Sequence[Option], argv: Sequence[str]) -> Parser:
+def make_parser(
+    name: str, description: str, options: Sequence[Option], argv: Sequence[str], words: str = "COMMAND [ARGS...]"
+) -> Parser:
     """A parser with those of the options that argv may use: with all, when it has one that is not known exactly."""
     known = {flag for flags, _ in options for flag in flags}
     used: set[str] = set()
@@ -96,7 +123,7 @@ def make_parser(name: str, description: str, options: Sequence[Option], argv: Se
             used.add(word[:2])
             used.update(known.intersection(f"-{letter}" for letter in word[2:]))
     wants_all = not used <= known | {"-", "--"}
-    parser = Parser(name, description, usage=f"flux {name} [OPTIONS] COMMAND [ARGS...]")
+    parser = Parser(name, description, usage=f"flux {name} [OPTIONS] {words}", allow_abbrev=False)
     for flags, settings in options:
         if wants_all or not used.isdisjoint(flags):
             parser.add_argument(*flags, **settings)
@@ -119,11 +146,23 @@ def parse(name: str, description: str, options: Sequence[Option], argv: Sequence
     """Parse a command line whose COMMAND is required."""
     parser = make_parser(name, description, options, argv)
     args = parser.parse_args(argv)
-    if args.command[:1] == ["--"]:
-        args.command = args.command[1:]
-    if not args.command:
-        parser.error("a job needs a command to run")
+    drop_double_dash(args.command)
+    if not args.command and not args.list_plugins:
+        parser.error("job command and arguments are missing")
     return args
+
+
+def drop_double_dash(words: list[str]) -> None:
+    """What ends the options is no part of the command."""
+    if words[:1] == ["--"]:
+        del words[0]
+
+
+def wants_plugin_list(args: Any) -> bool:
+    """Answer --list-plugins. Commands are extended by installing others, or by validators of the instance."""
+    if args.list_plugins:
+        print("no plugins extend this command")
+    return bool(args.list_plugins)
 
 
 def job_flags(args: Any) -> dict[str, bool]:
@@ -139,224 +178,24 @@ def parse_urgency(text: str) -> int:
     """--urgency as a number."""
     number = _URGENCIES.get(text)
     if number is None:
-        number = _count("--urgency", text, 0)
+        number = count("--urgency", text, 0)
         if number > 31:
             die(f"--urgency: expected 0 to 31, hold, default or expedite, got {text}")
     return number
 
 
-def _count(option: str, text: str, least: int = 1) -> int:
+def count(option: str, text: str, least: int = 1) -> int:
+    """A number given as text. CommandError naming the option."""
     if not text.isdecimal() or int(text) < least:
         die(f"{option}: expected a number of at least {least}, got '{text}'")
     return int(text)
 
 
-def _optional(option: str, text: str | None, least: int = 1) -> int | None:
-    return None if text is None else _count(option, text, least)
-
-
-# -- the jobspec
-
-
-def build_jobspec(args: Any, environment: dict[str, str]) -> dict[str, Any]:
-    """The jobspec of parsed options, version 1 (RFC 25). CommandError names the option that makes no sense."""
-    resources, tasks, shell = _request(args)
-    system: dict[str, Any] = {
-        "duration": _seconds(args.time_limit),
-        "cwd": args.cwd or os.getcwd(),
-        "environment": environment,
-        "shell": {"options": shell},
-    }
-    spec = {"resources": resources, "tasks": [tasks], "attributes": {"system": system}, "version": 1}
-    _name(args, system)
-    _conditions(args, system)
-    _streams(args, shell)
-    _extras(args, spec, system, shell)
-    return spec
-
-
-def _request(args: Any) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """Resources, task and shell options."""
-    from flux.job import _jobspec_build as build
-
-    nodes = _optional("--nodes", args.nodes)
-    try:
-        if any((args.cores, args.tasks_per_node, args.tasks_per_core, args.gpus_per_node)):
-            return _per_resource(args, nodes)
-        ntasks = _optional("--ntasks", args.ntasks) or nodes or 1
-        resources = build.slot_resources(
-            ntasks,
-            _optional("--cores-per-task", args.cores_per_task) or 1,
-            _optional("--gpus-per-task", args.gpus_per_task, 0),
-            nodes,
-            args.exclusive,
-        )
-        return resources, build.task(args.command, ntasks, nodes), {}
-    except ValueError as exc:
-        raise CommandError(str(exc)) from None
-
-
-def _per_resource(args: Any, nodes: int | None) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    from flux.job import _jobspec_build as build
-
-    if args.ntasks or args.cores_per_task or args.gpus_per_task:
-        die("--cores, --tasks-per-node, --tasks-per-core and --gpus-per-node do not go with -n, -c and -g")
-    if args.tasks_per_node and args.tasks_per_core:
-        die("--tasks-per-node and --tasks-per-core exclude each other")
-    cores = _optional("--cores", args.cores)
-    exclusive = args.exclusive or (cores is None and nodes is not None)
-    gpus = _optional("--gpus-per-node", args.gpus_per_node, 0)
-    resources = build.per_resource_resources(cores, nodes, gpus, exclusive)
-    task = build.task(args.command, 1, None)
-    for kind, text in (("node", args.tasks_per_node), ("core", args.tasks_per_core)):
-        if text:
-            return resources, task, {"per-resource": {"type": kind, "count": _count(f"--tasks-per-{kind}", text)}}
-    return resources, task, {"per-resource": {"type": "core"}} if args.cores else {}
-
-
-def _seconds(text: str | None) -> float:
-    if text is None:
-        return 0
-    from flux.util import parse_fsd
-
-    try:
-        seconds = parse_fsd(text)
-    except ValueError as exc:
-        raise CommandError(f"--time-limit: {exc}") from None
-    return 0 if seconds == float("inf") else seconds
-
-
-def _name(args: Any, system: dict[str, Any]) -> None:
-    if args.job_name:
-        system["job"] = {"name": args.job_name}
-    if args.queue:
-        system["queue"] = args.queue
-    if args.bank:
-        system["bank"] = args.bank
-
-
-def _conditions(args: Any, system: dict[str, Any]) -> None:
-    dependencies = [_dependency(uri) for uri in args.dependency]
-    if args.begin_time:
-        dependencies.append({"scheme": "begin-time", "value": str(_timestamp(args.begin_time))})
-    if dependencies:
-        system["dependencies"] = dependencies
-    if args.requires:
-        from flux_cli.requires import parse_requires
-
-        system["constraints"] = parse_requires(args.requires)
-
-
-def _dependency(uri: str) -> dict[str, Any]:
-    """SCHEME:VALUE[?KEY=VAL[&KEY=VAL...]] as an object (RFC 26)."""
-    scheme, colon, rest = uri.partition(":")
-    if not colon or not scheme:
-        if uri == "singleton":
-            return {"scheme": "singleton", "value": ""}
-        die(f"--dependency: expected SCHEME:VALUE[?KEY=VAL], got '{uri}'")
-    value, _, query = rest.partition("?")
-    entry: dict[str, Any] = {"scheme": scheme, "value": value}
-    for pair in query.split("&") if query else ():
-        key, _, text = pair.partition("=")
-        entry[key] = _json_or_text(text)
-    return entry
-
-
-def _timestamp(text: str) -> float:
-    from flux.util import parse_datetime
-
-    try:
-        return parse_datetime(text).timestamp()
-    except ValueError as exc:
-        raise CommandError(f"--begin-time: {exc}") from None
-
-
-def _streams(args: Any, shell: dict[str, Any]) -> None:
-    output = {name: _stream(args, name, path) for name, path in (("stdout", args.output), ("stderr", args.error))}
-    output = {name: settings for name, settings in output.items() if settings}
-    if output:
-        shell["output"] = output
-    if args.input and not is_ranks(args.input):
-        shell["input"] = {"stdin": {"type": "file", "path": args.input}}
-
-
-def _stream(args: Any, name: str, path: str | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    if path in ("none", "kvs"):
-        settings["type"] = "kvs"
-    elif path is not None:
-        settings |= {"type": "file", "path": path}
-    if args.label_io and path not in (None, "none", "kvs"):
-        settings["label"] = True
-    if args.unbuffered:
-        settings["buffer"] = {"type": "none"}
-    return settings
+def optional_count(option: str, text: str | None, least: int = 1) -> int | None:
+    """The same for an option that need not be given."""
+    return None if text is None else count(option, text, least)
 
 
 def is_ranks(text: str) -> bool:
     """True when --input names ranks and no file."""
     return text in ("all", "none") or not text.strip("0123456789,-[]")
-
-
-def _extras(args: Any, spec: dict[str, Any], system: dict[str, Any], shell: dict[str, Any]) -> None:
-    if args.taskmap:
-        scheme, _, value = args.taskmap.partition(":")
-        shell["taskmap"] = {"scheme": scheme, "value": value}
-    for setting in args.add_file:
-        _add_file(system, setting)
-    for setting in args.setopt:
-        key, equals, text = setting.partition("=")
-        _set(shell, key, _json_or_text(text) if equals else 1, "--setopt")
-    for setting in args.setattr:
-        _set_attribute(spec["attributes"], setting)
-
-
-def _set_attribute(attributes: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    value: Any = _json_or_text(text) if equals else 1
-    if key.startswith("^"):
-        key = key[1:]
-        with open(text) as stream:
-            value = _json_of_file(text, stream.read())
-    key = key.removeprefix("attributes.")
-    if not key.startswith(("system.", "user.", ".")):
-        key = f"system.{key}"
-    _set(attributes, key.lstrip("."), value, "--setattr")
-
-
-def _json_of_file(path: str, text: str) -> Any:
-    from json import loads
-
-    try:
-        return loads(text)
-    except ValueError as exc:
-        raise CommandError(f"--setattr: {path} is not JSON: {exc}") from None
-
-
-def _set(tree: dict[str, Any], key: str, value: Any, option: str) -> None:
-    *parents, last = key.split(".")
-    if not last or not all(parents):
-        die(f"{option}: expected KEY=VAL with a dotted KEY, got '{key}'")
-    for part in parents:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            die(f"{option}: '{key}' is below a value that is no object")
-    tree[last] = value
-
-
-def _json_or_text(text: str) -> Any:
-    from json import loads
-
-    try:
-        return loads(text)
-    except ValueError:
-        return text
-
-
-def _add_file(system: dict[str, Any], setting: str) -> None:
-    from flux.job._jobspec_build import file_entry
-
-    name, equals, data = setting.partition("=")
-    if not equals or "\n" in name:
-        name, data = os.path.basename(setting), setting
-    system.setdefault("files", {})[name] = file_entry(data, 0o600, None)

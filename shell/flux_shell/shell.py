@@ -21,6 +21,7 @@ from flux_shell.initrc import find_initrc
 from flux_shell.job import Job, JobError
 from flux_shell.journal import Journal
 from flux_shell.mail import Outbox
+from flux_shell.mustache import render
 from flux_shell.service import Service
 from flux_shell.signals import SignalPipe
 from flux_shell.task import LaunchError, Task
@@ -239,6 +240,7 @@ class Shell:
             task = Task(rank, localid, list(self.job.command), dict(self.env))
             task.env["FLUX_TASK_RANK"] = str(rank)
             task.env["FLUX_TASK_LOCAL_ID"] = str(localid)
+            task.argv = [render(arg, self, task) for arg in task.argv]
             self.tasks.append(task)
             self.call_task("task.init", task)
             self._start(task, own_group)

@@ -13,6 +13,7 @@ __all__ = ["BUILTINS", "build", "hook_name", "load_file", "register", "topic_nam
 
 BUILTINS = (
     "tmpdir",
+    "files",
     "env-expand",
     "rlimit",
     "taskmap",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from flux_cli import submit_options
+from flux_cli.submit_jobspec import build_jobspec, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def command(argv: list[str]) -> int:
     args = submit_options.parse("run", "Run a program in parallel and wait for it.", submit_options.COMMON, argv)
-    spec = submit_options.build_jobspec(args, environment(args.env))
+    if submit_options.wants_plugin_list(args):
+        return 0
+    spec = build_jobspec(args, environment(args.env))
     if args.dry_run:
         print_jobspec(spec)
         return 0
@@ -42,15 +44,6 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
         announce=args.verbose > 0,
     )
     return attach.run()
-
-
-def environment(rules: list[str]) -> dict[str, str]:
-    """The environment that a job gets by --env rules."""
-    if not rules:
-        return dict(os.environ)
-    from flux_cli.env_rules import apply_rules
-
-    return apply_rules(rules, os.environ)
 
 
 def stdin_ranks(text: str | None) -> str | None:
