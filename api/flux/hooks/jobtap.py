@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 import pluggy
 
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNAVAILABLE",
+    "Allowed",
     "Job",
     "JobRejected",
     "Manager",
+    "Queue",
     "hookimpl",
     "hookspec",
     "reject",
@@ -69,6 +71,34 @@ class _Unavailable(Enum):
 
 UNAVAILABLE: Final = _Unavailable.UNAVAILABLE
 """Returned in place of a priority that is not known yet (flux_jobtap_priority_unavail(3))."""
+
+
+class Allowed(NamedTuple):
+    """Returned by `job_update_request` for a key that may be updated.
+
+    Attributes:
+        updates: dotted path to value, to be updated with it.
+        validated: need not pass `job_validate` with its new jobspec, unless another key of the request does.
+        feasibility: the scheduler is to be asked whether the job could ever run with its new jobspec.
+    """
+
+    updates: Mapping[str, Any] = {}
+    validated: bool = False
+    feasibility: bool = False
+
+
+class Queue(Protocol):
+    """A queue, as policies see it; read-only.
+
+    Attributes:
+        name: "" for the only one of an instance without named queues.
+        enable: takes jobs. start: jobs get resources. requires: names of properties its resources have.
+    """
+
+    name: str
+    enable: bool
+    start: bool
+    requires: list[str]
 
 
 class Job(Protocol):
@@ -141,10 +171,15 @@ class Manager(Protocol):
 
     Attributes:
         flux: its asyncio handle (flux_jobtap_get_flux(3)). conf: the instance's configuration.
+        expiration: when the instance's resources expire, seconds since the epoch; 0.0 for never.
     """
 
     flux: AsyncFlux
     conf: dict[str, Any]
+    expiration: float
+
+    def queue(self, name: str | None) -> Queue:
+        """A queue by its name, None for the one without. FluxError EINVAL when there is none of that name."""
 
     def job(self, id: int) -> Job:
         """An active or inactive job. FluxError ENOENT when there is none of that id."""
@@ -284,7 +319,9 @@ def job_event(job: Job, event: Event) -> None:
 
 @hookspec(firstresult=True)
 @hook_policy(ErrorPolicy.REFUSE)
-def job_update_request(job: Job, key: str, value: Any, userid: int, rolemask: int) -> bool | Mapping[str, Any] | None:
+def job_update_request(
+    job: Job, key: str, value: Any, userid: int, rolemask: int
+) -> Allowed | bool | Mapping[str, Any] | None:
     """Somebody asks for a jobspec update (`flux update`).
 
     Args:
@@ -292,8 +329,8 @@ def job_update_request(job: Job, key: str, value: Any, userid: int, rolemask: in
         userid, rolemask: who asks (RFC 12).
 
     Returns:
-        True when the update of this key is allowed, or an object of keys and values to update with it; None when
-        the key is not this policy's. `reject` refuses; a key that is nobody's is refused.
+        `Allowed`, or in short True, or an object of keys and values to update with it; None when the key is not
+        this policy's. `reject` refuses; a key that is nobody's is refused.
     """
 
 

@@ -1,17 +1,17 @@
-"""What users do to jobs: exceptions, signals, urgency, memos, jobspec updates."""
+"""What users do to jobs: exceptions, signals, urgency, memos."""
 
 from __future__ import annotations
 
 import errno
 import signal
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_JOB_STATE_RUN, FLUX_JOB_URGENCY_DEFAULT, FLUX_JOB_URGENCY_MAX, FLUX_USERID_UNKNOWN
 from flux.errors import FluxError, ProtocolError
 from flux.message import ROLE_OWNER, Message
-from flux_plugins.job_manager.machine import SCHED, Job, updated_jobspec
-from flux_plugins.job_manager.payloads import Kill, KillAll, Memo, Raise, RaiseAll, Update, Urgency
+from flux_plugins.job_manager.machine import SCHED, Job
+from flux_plugins.job_manager.payloads import Kill, KillAll, Memo, Raise, RaiseAll, Urgency
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager
@@ -79,7 +79,7 @@ class Control:
                 function(job)
         return {"count": len(selected), "errors": 0}
 
-    # -- urgency, memo, update
+    # -- urgency, memo
 
     def urgency(self, msg: Message, req: Urgency) -> dict[str, int]:
         job = self._manager.require_active(req.id, errno.EINVAL, "unknown job")
@@ -105,39 +105,6 @@ class Control:
             self._manager.volatile_memo(job, req.memo)
         else:
             self._manager.post(job, "memo", req.memo)
-
-    def update(self, msg: Message, req: Update) -> None:
-        job = self._manager.require_active(req.id, errno.ENOENT)
-        check_access(job, msg)
-        updates: dict[str, Any] = {}
-        for key, value in req.updates.items():
-            updates |= self._accepted(job, msg, key, value)
-        if not updates:
-            raise FluxError(errno.EINVAL, "one or more jobspec updates are invalid")
-        self._validate_updated(job, updates)
-        in_sched = job.state == SCHED
-        self._manager.post(job, "jobspec-update", updates)
-        self._manager.policies.call_for(job, "job_update", updates=updates)
-        if not in_sched:
-            self._manager.reprioritize(job)
-
-    def _accepted(self, job: Job, msg: Message, key: str, value: Any) -> dict[str, Any]:
-        if not key.startswith("attributes."):
-            raise FluxError(errno.EINVAL, f"update of {key} not supported")
-        results = self._manager.policies.call_for(
-            job, "job_update_request", key=key, value=value, userid=msg.userid, rolemask=msg.rolemask
-        )
-        if not results:
-            raise FluxError(errno.EINVAL, f"update of {key} not supported")
-        return {key: value} if results[0] is True else dict(results[0])
-
-    def _validate_updated(self, job: Job, updates: dict[str, Any]) -> None:
-        before = job.jobspec
-        job.jobspec = updated_jobspec(before, updates)
-        try:
-            self._manager.policies.call_for(job, "job_validate", conf=self._manager.conf)
-        finally:
-            job.jobspec = before
 
 
 def _check_exception(type: str, severity: int) -> None:

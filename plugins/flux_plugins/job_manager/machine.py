@@ -37,7 +37,10 @@ _NAMES = {
     CLEANUP: "CLEANUP",
     INACTIVE: "INACTIVE",
 }
-_FLAG_BITS = {"debug": FLUX_JOB_DEBUG, "immutable": 0x10}
+IMMUTABLE = 0x10
+"""Flag of a job whose jobspec the instance owner changed past all checks: its owner may change it no more."""
+
+_FLAG_BITS = {"debug": FLUX_JOB_DEBUG, "immutable": IMMUTABLE}
 
 Event = Mapping[str, Any]
 

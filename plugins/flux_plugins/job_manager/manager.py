@@ -18,6 +18,7 @@ from flux.module import Module
 from flux_plugins.job_manager.alloc import Scheduler
 from flux_plugins.job_manager.idle import IdleWaits
 from flux_plugins.job_manager.journal import Journal
+from flux_plugins.job_manager.lifetime import Lifetime
 from flux_plugins.job_manager.machine import (
     CLEANUP,
     DEPEND,
@@ -75,6 +76,7 @@ class Manager:
         self.idle = IdleWaits(self)
         self.queues = Queues(lambda _name: self.scheduler.schedule(), self.scheduler.suspend)
         self.policies = Policies(self)
+        self.lifetime = Lifetime(self)
         self._settling: set[int] = set()
         self._actions: dict[Action, Callable[[Job], None]] = {
             Action.POST_DEPEND: lambda job: self.post(job, "depend"),
@@ -187,6 +189,11 @@ class Manager:
             context["wait_status"] = published["wait_status"] = wait_status
         self.post(job, "exception", context)
         self.flux.event_send("job-exception", published, private=True)
+
+    def extend(self, job: Job, expiration: float) -> None:
+        """Move the end of a running job. expiration: seconds since the epoch, 0 for none."""
+        self.post(job, "resource-update", {"expiration": expiration})
+        self.execution.expire(job, expiration)
 
     def annotate(self, job: Job, annotations: Mapping[str, Any]) -> None:
         """Merge annotations (RFC 27) and tell those who follow the journal; not written until `alloc`."""

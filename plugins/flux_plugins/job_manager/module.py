@@ -16,6 +16,8 @@ from flux_plugins.job_manager.control import Control
 from flux_plugins.job_manager.listing import Listing
 from flux_plugins.job_manager.machine import IllegalEvent
 from flux_plugins.job_manager.manager import Manager
+from flux_plugins.job_manager.queues import check_config
+from flux_plugins.job_manager.update import Updates
 
 __all__ = ["JobManager"]
 
@@ -26,8 +28,11 @@ BUILTIN_POLICIES = (
     ".dependency-after",
     ".dependency-singleton",
     ".begin-time",
-    ".history",
+    ".validate-duration",
     ".update-duration",
+    ".history",
+    ".post-event",
+    ".update-queue",
 )
 
 
@@ -51,6 +56,7 @@ class JobManager(Module):
         self.manager = Manager(self)
         self.control = Control(self.manager)
         self.listing = Listing(self.manager)
+        self.updates = Updates(self.manager)
 
     async def start(self) -> None:
         self.manager.queues.configure(self.conf)
@@ -61,8 +67,10 @@ class JobManager(Module):
         self._dispatch = self.flux.on_message
         self.flux.on_message = self._on_message
         restart.resume(self.manager)
+        self.manager.lifetime.start()
 
     async def stop(self) -> None:
+        self.manager.lifetime.stop()
         self.manager.policies.remove_all()
         self.manager.journal.end()
         self.manager.waits.end()
@@ -71,6 +79,7 @@ class JobManager(Module):
         await self.manager.writer.drain()
 
     def reconfigured(self, conf: dict[str, Any]) -> None:
+        check_config(conf)
         self.manager.policies.host.call("conf_update", conf=conf)
         self.manager.conf = conf
         self.manager.queues.configure(conf)
@@ -193,8 +202,8 @@ class JobManager(Module):
         self.control.memo(msg, req)
 
     @request("update", allow=USER, payload=payloads.Update)
-    def update(self, msg: Message, req: payloads.Update) -> None:
-        self.control.update(msg, req)
+    async def update(self, msg: Message, req: payloads.Update) -> None:
+        await self.updates.update(msg, req)
 
     @request("getattr", allow=USER, payload=payloads.GetAttr)
     def getattr(self, msg: Message, req: payloads.GetAttr) -> Any:

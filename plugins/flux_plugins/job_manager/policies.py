@@ -17,6 +17,7 @@ from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.hooks.jobtap import UNAVAILABLE
 from flux.message import Message
 from flux_plugins.job_manager.machine import DEPEND, Job
+from flux_plugins.job_manager.queues import Queue
 from flux_plugins.job_manager.view import JobView
 
 if TYPE_CHECKING:
@@ -169,6 +170,13 @@ class Policies:
     @property
     def conf(self) -> dict[str, Any]:
         return self._manager.conf
+
+    @property
+    def expiration(self) -> float:
+        return self._manager.lifetime.expiration
+
+    def queue(self, name: str | None) -> Queue:
+        return self._manager.queues.get(name)
 
     def job(self, id: int) -> JobView:
         job = self._manager.job(id)

@@ -54,6 +54,12 @@ class Execution:
         self._manager.flux.send_message(message)
         self._manager.debug_event(job, "debug.start-request")
 
+    def expire(self, job: Job, expiration: float) -> None:
+        """Tell the execution service of a job it runs that it ends at another time."""
+        if self.topic and job.executing:
+            service = self.topic.rpartition(".")[0]
+            self._manager.flux.notify(f"{service}.expiration", {"id": job.id, "expiration": expiration})
+
     def disconnected(self, sender: str) -> None:
         """A client went away; was it the execution service?"""
         if sender == self._sender:
