@@ -169,6 +169,25 @@ def test_a_flipped_bit_is_reported_and_never_served(tmp_path: Path) -> None:
         assert caught.value.errno == errno.EIO
 
 
+def test_without_a_backing_store(tmp_path: Path) -> None:
+    store = (Path(__file__).parents[1] / "kvs" / "store.toml").read_text()
+    composition = tmp_path / "memory.toml"
+    composition.write_text(store.replace('[modules.content-sqlite]\nranks = "0"\n', ""))
+    with Instance(1, args=[f"--plugins={composition}"]) as instance:
+        handle = instance.handle()
+        digest = store_async(handle, b"in memory").get()
+        assert load_async(handle, digest).get() == b"in memory"
+        for request, code in (
+            (handle.rpc("content.flush"), errno.ENOSYS),
+            (handle.rpc("content.checkpoint-get"), errno.ENOSYS),
+            (load_async(handle, digest, bypass_cache=True), errno.ENOSYS),
+            (load_async(handle, bytes(20)), errno.ENOENT),
+        ):
+            with pytest.raises(OSError) as caught:
+                request.get()
+            assert caught.value.errno == code
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB."""
