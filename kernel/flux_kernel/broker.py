@@ -244,6 +244,14 @@ class Broker:
         """The loaded modules as `module.list` shows them."""
         return self.loader.describe()
 
+    def extend(self, module: Module) -> None:
+        """Answer what a module handles for service "broker" as methods of this broker, until `retract`."""
+        self.loader.modules["broker"].runner.adopt(module.runner)  # type: ignore[union-attr]
+
+    def retract(self, module: Module) -> None:
+        """Undo `extend`."""
+        self.loader.modules["broker"].runner.disown(module.runner)  # type: ignore[union-attr]
+
     def _interrupted(self, signum: int) -> None:
         if self.switch.has_service("state-machine"):
             self._send("state-machine.post", {"event": "shutdown", "signum": signum})

@@ -11,6 +11,7 @@ __all__ = ["CLOSED", "EVERY_MODULE_CLOSED", "EVERY_MODULE_OPEN", "OPEN", "topics
 OPEN = {
     "attr": "get list",
     "barrier": "enter",
+    "broker": "conf-builtin",
     "config": "get",
     "content-files": "stats-get",
     "content-s3": "stats-get",
@@ -34,6 +35,7 @@ OPEN = {
 CLOSED = {
     "barrier": "relay leave",
     "attr": "set rm",
+    "broker": "getenv setenv",
     "config": "load reload follow",
     "content": "load load-many store store-batch store-many flush dropcache mmap-add mmap-remove register-backing "
     "unregister-backing checkpoint-get checkpoint-put",

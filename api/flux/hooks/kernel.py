@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from flux.message import Message
+    from flux.module import Module
 
 __all__ = ["AttributeTable", "BootInfo", "Bootstrap", "Broker", "Link", "Switchboard"]
 
@@ -207,6 +208,15 @@ class Broker(Protocol):
 
     def exit(self, code: int) -> None:
         """End the broker: boot-stage plugins stop, then the process exits with code."""
+
+    def extend(self, module: Module) -> None:
+        """Answer what a module of this process handles for service "broker" as methods of the broker.
+
+        Its handlers answer by their result, not later. `retract` ends it.
+        """
+
+    def retract(self, module: Module) -> None:
+        """Undo `extend`."""
 
     def modules(self) -> list[dict[str, Any]]:
         """The loaded modules as `module.list` shows them (RFC 5)."""

@@ -109,6 +109,18 @@ class ModuleRunner:
                 events[topic] = bound
         return handlers, events
 
+    def adopt(self, other: ModuleRunner) -> None:
+        """Answer what another module of this process handles for this one's service."""
+        self._handlers.update({topic: entry for topic, entry in other._handlers.items() if self._owns(topic)})
+
+    def disown(self, other: ModuleRunner) -> None:
+        """Undo `adopt`."""
+        for topic in filter(self._owns, other._handlers):
+            self._handlers.pop(topic, None)
+
+    def _owns(self, topic: str) -> bool:
+        return topic.partition(".")[0] == self.name
+
     async def event_subscribe(self, topic: str, function: Callable[..., Any]) -> None:
         """Call function with each event whose topic starts with topic."""
         self._events[topic] = function

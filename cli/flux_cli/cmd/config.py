@@ -162,7 +162,7 @@ def _reload_arguments(parser: Parser) -> None:
 
 
 def _builtin(args: Namespace) -> int:
-    from flux_cli.builtin_values import builtin_values
+    from flux.installation import builtin_values
 
     values = builtin_values()
     if args.name not in values:
