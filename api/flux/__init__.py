@@ -34,6 +34,7 @@ _SUBMODULES = (
     "message",
     "module",
     "pmi",
+    "queue",
     "resource",
     "rpc",
     "taskmap",
