@@ -16,10 +16,10 @@ __all__ = ["add_selection", "kill_all", "parse_states", "parse_user", "raise_all
 _ALL_USERS = 0xFFFFFFFF
 
 
-def add_selection(parser: Parser) -> None:
-    """--user and --states."""
+def add_selection(parser: Parser, states: str | None = "active") -> None:
+    """--user and --states, of which the latter has a default."""
     parser.add_argument("-u", "--user", metavar="USER", help="user whose jobs are meant; all for every user")
-    parser.add_argument("-S", "--states", default="active", metavar="STATES", help="states they are in (active)")
+    parser.add_argument("-S", "--states", default=states, metavar="STATES", help="states they are in (active)")
 
 
 def parse_states(text: str) -> int:

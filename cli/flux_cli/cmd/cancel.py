@@ -15,17 +15,23 @@ def command(argv: list[str]) -> int:
     parser = Parser("cancel", "Cancel jobs.")
     parser.add_argument("jobids", nargs="*", type=parse_id, metavar="JOBID")
     parser.add_argument("--all", action="store_true", help="all jobs of this user")
-    add_selection(parser)
+    add_selection(parser, states=None)
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say how many jobs that would be")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing about jobs that --all matched")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when no job matches")
     parser.add_argument("-m", "--message", metavar="NOTE", help="why, for the job's eventlog")
     args = parser.parse_intermixed_args(argv)
-    if args.all == bool(args.jobids):
-        parser.error("which jobs? Give job ids, or --all")
-    return _cancel_all(args) if args.all else _cancel_each(args)
+    by_selection = args.all or args.user is not None or args.states is not None
+    if by_selection and args.jobids:
+        parser.error("Do not specify a list of jobids with --all, --user or --states")
+    if not by_selection and not args.jobids:
+        parser.error("No target jobs were provided: give job ids, or --all")
+    return _cancel_all(args) if by_selection else _cancel_each(args)
 
 
 def _cancel_each(args: Any) -> int:
+    if args.dry_run:
+        warn("cancel", f"Would cancel {_jobs(len(args.jobids))}")
+        return 0
     from flux.job.kill import cancel_async
 
     failures = 0
@@ -40,9 +46,18 @@ def _cancel_each(args: Any) -> int:
 
 
 def _cancel_all(args: Any) -> int:
+    states, user = parse_states(args.states or "active"), parse_user(args.user)
     with open_flux() as handle:
-        states, user = parse_states(args.states), parse_user(args.user)
         count, errors = raise_all(handle, "cancel", 0, args.message, states, user, args.dry_run)
-    if not args.quiet:
-        print(f"flux-cancel: {'would cancel' if args.dry_run else 'canceled'} {count} jobs ({errors} errors)")
+    if not count:
+        if not args.quiet:
+            warn("cancel", "Matched 0 jobs")
+    elif args.dry_run:
+        warn("cancel", f"Would cancel {_jobs(count)}")
+    else:
+        warn("cancel", f"Canceled {_jobs(count)} ({errors} errors)")
     return 1 if errors else 0
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"

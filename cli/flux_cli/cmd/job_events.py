@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flux_cli.common import Parser, die, open_flux
-from flux_cli.job_ids import no_such_job, parse_id
+from flux_cli.common import CommandError, Parser, die, open_flux
+from flux_cli.job_ids import parse_duration, parse_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from flux.eventlog import EventlogFormatter
     from flux.job.event import EventLogEvent
+    from flux.job.JobID import JobID
 
 _SHORT_PATHS = {"exec": "guest.exec.eventlog", "output": "guest.output", "input": "guest.input"}
 _WAITCREATE = 1
@@ -30,7 +31,7 @@ def _common_arguments(parser: Parser) -> None:
         help="how to show times (raw: seconds since the epoch)",
     )
     parser.add_argument("-H", "--human", action="store_true", help="as --time-format=human, in colour on a terminal")
-    parser.add_argument("--color", nargs="?", const="always", default="auto", choices=("never", "always", "auto"))
+    parser.add_argument("-L", "--color", nargs="?", const="always", default="auto", choices=("never", "always", "auto"))
     parser.add_argument(
         "-p", "--path", default="eventlog", help="another eventlog: guest.exec.eventlog, guest.output, exec, output"
     )
@@ -59,15 +60,36 @@ def eventlog_arguments(parser: Parser) -> None:
 def eventlog(args: argparse.Namespace) -> int:
     formatter, path = _formatter(args), _path(args)
     from flux import eventlog as codec
-    from flux_cli.cmd.job_info import lookup
 
     with open_flux() as handle:
-        if args.follow:
-            return _follow(handle, args.id, path, formatter)
-        answer = lookup(handle, args.id, path)
-    for event in codec.decode(answer[path]):
+        try:
+            if args.follow:
+                return _follow(handle, args.id, path, formatter)
+            request = {"id": args.id, "keys": [path], "flags": 0}
+            text = handle.rpc("job-info.lookup", request).get()[path]
+        except OSError as exc:
+            raise _not_found(exc, handle, args.id, path) from None
+    for event in codec.decode(text):
         print(formatter.format(event))
     return 0
+
+
+def _not_found(exc: OSError, handle: Any, jobid: JobID, path: str) -> Exception:
+    """ENOENT may mean that there is no such job, or no such eventlog."""
+    import errno
+
+    if exc.errno != errno.ENOENT:
+        return exc
+    known = path != "eventlog" and _job_exists(handle, jobid)
+    return CommandError(f"eventlog path {path} not found" if known else f"job {jobid.orig} not found")
+
+
+def _job_exists(handle: Any, jobid: JobID) -> bool:
+    try:
+        handle.rpc("job-info.lookup", {"id": jobid, "keys": ["eventlog"], "flags": 0}).get()
+    except OSError:
+        return False
+    return True
 
 
 def _follow(handle: Any, jobid: int, path: str, formatter: EventlogFormatter) -> int:
@@ -79,7 +101,7 @@ def _follow(handle: Any, jobid: int, path: str, formatter: EventlogFormatter) ->
 
 
 def _flags(path: str) -> int:
-    return 0 if path == "eventlog" else _WAITCREATE
+    return _WAITCREATE if path in _SHORT_PATHS.values() else 0
 
 
 def _entry(event: EventLogEvent) -> Any:
@@ -94,21 +116,12 @@ def _entry(event: EventLogEvent) -> Any:
 def wait_event_arguments(parser: Parser) -> None:
     _common_arguments(parser)
     parser.add_argument("event", metavar="EVENT", help="name of the event")
-    parser.add_argument("-t", "--timeout", type=_duration, default=-1.0, metavar="FSD", help="longest wait")
+    parser.add_argument("-t", "--timeout", type=parse_duration, default=-1.0, metavar="FSD", help="longest wait")
     parser.add_argument("-m", "--match-context", metavar="KEY=VAL", help="only an event with this in its context")
     parser.add_argument("-c", "--count", type=int, default=1, metavar="N", help="wait for the Nth such event")
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print the event")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the events before it as well")
     parser.add_argument("-W", "--waitcreate", action="store_true", help="wait for the eventlog to come into being")
-
-
-def _duration(text: str) -> float:
-    from flux.util import parse_fsd
-
-    try:
-        return parse_fsd(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def wait_event(args: argparse.Namespace) -> int:
@@ -117,6 +130,8 @@ def wait_event(args: argparse.Namespace) -> int:
 
     from flux.job.event import event_watch_async
 
+    if args.count < 1:
+        die(f"--count: count must be > 0, not {args.count}")
     deadline = None if args.timeout < 0 else time.monotonic() + args.timeout
     path = _path(args)
     with open_flux() as handle:
@@ -125,8 +140,8 @@ def wait_event(args: argparse.Namespace) -> int:
             return _await(args, watch, lambda: -1.0 if deadline is None else max(0.0, deadline - time.monotonic()))
         except OSError as exc:
             if exc.errno == errno.ETIMEDOUT:
-                die(f"event '{args.event}' did not come within {args.timeout:g}s")
-            raise no_such_job(exc, args.id) from None
+                die(f"wait-event timeout on event '{args.event}'")
+            raise _not_found(exc, handle, args.id, path) from None
 
 
 def _await(args: argparse.Namespace, watch: Any, time_left: Any) -> int:
@@ -135,11 +150,12 @@ def _await(args: argparse.Namespace, watch: Any, time_left: Any) -> int:
         watch.wait_for(time_left())
         event = watch.get_event()
         if event is None:
-            die(f"the eventlog ended without event '{args.event}'")
+            die(f"event '{args.event}' never received")
         found = matches(event)
         left -= found
+        line = formatter.format(_entry(event))  # of each event: times may be relative to the first
         if args.verbose or (found and not left and not args.quiet):
-            print(formatter.format(_entry(event)), flush=True)
+            print(line, flush=True)
         if found and left <= 0:
             return 0
 

@@ -61,24 +61,3 @@ def _unwrapped(signed: str) -> str:
     from base64 import b64decode
 
     return b64decode(signed.split(".")[1]).decode()
-
-
-def list_ids_arguments(parser: Parser) -> None:
-    parser.add_argument("ids", nargs="+", type=parse_id, metavar="JOBID")
-    parser.add_argument("-W", "--wait-state", metavar="STATE", help="wait until the jobs have got to this state")
-
-
-def list_ids(args: argparse.Namespace) -> int:
-    from flux.job.list import JobList, job_list_id
-    from flux_cli.common import print_json
-
-    state = 0
-    if args.wait_state:
-        state = JobList.STATES.get(args.wait_state.lower(), 0) or die(f"there is no job state '{args.wait_state}'")
-    with open_flux() as handle:
-        for future in [job_list_id(handle, jobid, state=state) for jobid in args.ids]:
-            try:
-                print_json(future.get_job(), indent=None)
-            except OSError as exc:
-                raise no_such_job(exc, future.jobid) from None
-    return 0

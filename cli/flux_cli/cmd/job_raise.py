@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import contextmanager
+import sys
 
-from flux_cli.common import Parser, die, open_flux
+from flux_cli.common import Parser, die, open_flux, warn
 from flux_cli.job_bulk import add_selection, kill_all, parse_states, parse_user, raise_all
 from flux_cli.job_ids import parse_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from flux.core.handle import Flux
     from flux.job.JobID import JobID
+
+_HELD, _EXPEDITED = 0, 31
+_DEEDS = {1: "Hung up", 2: "Interrupted", 6: "Aborted", 9: "Killed", 15: "Terminated", 18: "Continued", 19: "Stopped"}
+"""What becomes of jobs that get a signal; those that get another one are "Signaled"."""
 
 
 def parse_signal(text: str) -> int:
@@ -37,25 +42,24 @@ def parse_severity(text: str) -> int:
     return int(text)
 
 
-@contextmanager
-def _about(jobid: JobID) -> Iterator[None]:
-    """Name the job in what is said of a failed request."""
-    try:
-        yield
-    except OSError as exc:
-        die(f"{jobid.orig}: {exc}")
+def _all_done(verb: str, requests: Iterable[tuple[JobID, Any]]) -> int:
+    """Wait for the answers to requests about jobs; 1 when one was refused, which is told with the job's name."""
+    failures = 0
+    for jobid, request in requests:
+        try:
+            request.get()
+        except OSError as exc:
+            warn("job", f"{verb} {jobid.orig}: {exc}")
+            failures = 1
+    return failures
 
 
-def _note(words: list[str]) -> str | None:
-    return " ".join(words) if words else None
-
-
-# -- one job
+# -- some jobs
 
 
 def cancel_arguments(parser: Parser) -> None:
-    parser.add_argument("id", type=parse_id, metavar="JOBID")
-    parser.add_argument("message", nargs="*", help="why, for the job's eventlog")
+    parser.add_argument("words", nargs="+", metavar="JOBID", help="jobs; what is no job id begins the MESSAGE")
+    parser.add_argument("-m", "--message", metavar="NOTE", help="why, for the job's eventlog; may be behind -- as well")
 
 
 def cancel(args: argparse.Namespace) -> int:
@@ -72,16 +76,39 @@ def raise_(args: argparse.Namespace) -> int:
     return _raise(args, args.type, args.severity)
 
 
-def _raise(args: argparse.Namespace, type: str, severity: int) -> int:
-    from flux.job.kill import raise_exception
+def message_as_option(argv: list[str]) -> list[str]:
+    """`JOBID... -- MESSAGE...` as `JOBID... --message=MESSAGE`: the parser forgets where "--" was."""
+    if "--" not in argv:
+        return argv
+    where = argv.index("--")
+    return [*argv[:where], f"--message={' '.join(argv[where + 1 :])}"]
 
-    with open_flux() as handle, _about(args.id):
-        raise_exception(handle, args.id, type, severity, _note(args.message))
-    return 0
+
+def _raise(args: argparse.Namespace, type: str, severity: int) -> int:
+    from flux.job.kill import raise_async
+
+    ids, words = _ids_and_message(args.words)
+    if words and args.message is not None:
+        die("give the message by --message or after the job ids, not both")
+    note = args.message if args.message is not None else " ".join(words) or None
+    with open_flux() as handle:
+        return _all_done("raise", [(jobid, raise_async(handle, jobid, type, severity, note)) for jobid in ids])
+
+
+def _ids_and_message(words: list[str]) -> tuple[list[JobID], list[str]]:
+    ids: list[JobID] = []
+    for number, word in enumerate(words):
+        try:
+            ids.append(parse_id(word))
+        except argparse.ArgumentTypeError as exc:
+            if not ids:
+                die(str(exc))
+            return ids, words[number:]
+    return ids, []
 
 
 def kill_arguments(parser: Parser) -> None:
-    parser.add_argument("id", type=parse_id, metavar="JOBID")
+    parser.add_argument("ids", nargs="+", type=parse_id, metavar="JOBID")
     _signal_argument(parser)
 
 
@@ -90,11 +117,10 @@ def _signal_argument(parser: Parser) -> None:
 
 
 def kill(args: argparse.Namespace) -> int:
-    from flux.job.kill import kill as kill_job
+    from flux.job.kill import kill_async
 
-    with open_flux() as handle, _about(args.id):
-        kill_job(handle, args.id, args.signal)
-    return 0
+    with open_flux() as handle:
+        return _all_done("kill", [(jobid, kill_async(handle, jobid, args.signal)) for jobid in args.ids])
 
 
 def urgency_arguments(parser: Parser) -> None:
@@ -106,10 +132,15 @@ def urgency_arguments(parser: Parser) -> None:
 def urgency(args: argparse.Namespace) -> int:
     from flux_cli.submit_options import parse_urgency
 
-    with open_flux() as handle, _about(args.id):
-        answer = handle.rpc("job-manager.urgency", {"id": args.id, "urgency": parse_urgency(args.urgency)}).get()
+    request = {"id": args.id, "urgency": parse_urgency(args.urgency.lower())}
+    with open_flux() as handle:
+        try:
+            former = handle.rpc("job-manager.urgency", request).get()["old_urgency"]
+        except OSError as exc:
+            die(f"{args.id.orig}: {exc}")
     if args.verbose:
-        print(f"old urgency: {answer['old_urgency']}")
+        names = {_HELD: "job held", _EXPEDITED: "job expedited"}
+        print(f"old urgency: {names.get(former, former)}", file=sys.stderr)
     return 0
 
 
@@ -143,8 +174,9 @@ def raiseall(args: argparse.Namespace) -> int:
 
 
 def _raiseall(args: argparse.Namespace, type: str, severity: int) -> int:
-    states, user, note = parse_states(args.states), parse_user(args.user), _note(args.message)
-    return _bulk(args, lambda handle, dry: raise_all(handle, type, severity, note, states, user, dry))
+    states, user, note = parse_states(args.states), parse_user(args.user), " ".join(args.message) or None
+    deed = "Canceled" if (type, severity) == ("cancel", 0) else "Raised exception on"
+    return _bulk(args, deed, lambda handle, dry: raise_all(handle, type, severity, note, states, user, dry))
 
 
 def killall_arguments(parser: Parser) -> None:
@@ -156,14 +188,16 @@ def killall_arguments(parser: Parser) -> None:
 
 def killall(args: argparse.Namespace) -> int:
     user = parse_user(args.user)
-    return _bulk(args, lambda handle, dry: kill_all(handle, args.signal, user, dry))
+    deed = _DEEDS.get(args.signal, "Signaled")
+    return _bulk(args, deed, lambda handle, dry: kill_all(handle, args.signal, user, dry))
 
 
-def _bulk(args: argparse.Namespace, act: Callable[[Flux, bool], tuple[int, int]]) -> int:
+def _bulk(args: argparse.Namespace, deed: str, act: Callable[[Flux, bool], tuple[int, int]]) -> int:
     with open_flux() as handle:
         count, errors = act(handle, not args.force)
-    if count and not args.force:
-        die(f"the command matches {count} jobs; -f confirms it")
-    if not (args.quiet and not count):
-        print(f"flux-job: {count} jobs matched, {errors} errors")
+    jobs = f"{count} job{'s' if count != 1 else ''}"
+    if count and args.force:
+        warn("job", f"{deed} {jobs} ({errors} errors)")
+    elif count or not args.quiet:
+        warn("job", f"Command matched {jobs}{' (-f to confirm)' if count else ''}")
     return 1 if errors else 0

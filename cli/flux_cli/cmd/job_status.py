@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flux_cli.common import Parser, open_flux
+from flux_cli.common import Parser, open_flux, print_json, warn
 from flux_cli.job_ids import no_such_job, parse_id
 
 TYPE_CHECKING = False
@@ -25,23 +25,26 @@ def status_arguments(parser: Parser) -> None:
         "-e", "--exception-exit-code", type=int, metavar="N", help="exit code for jobs that an exception ended"
     )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say on stderr how the jobs ended")
-    parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
+    parser.add_argument("-j", "--json", action="store_true", help="print how each ended, one JSON object per line")
 
 
 def status(args: argparse.Namespace) -> int:
     from flux.job.wait import result_async
 
+    several = args.verbose and len(args.ids) > 1
     with open_flux() as handle:
+        if several:
+            warn("job", f"fetching status for {len(args.ids)} jobs")
         futures = [(jobid, result_async(handle, jobid)) for jobid in args.ids]
         results = [_result(jobid, future) for jobid, future in futures]
-    if args.json:
-        from flux_cli.common import print_json
-
-        print_json([job.to_dict() for job in results])
+        if several:
+            warn("job", "all done.")
     codes = [_code(job, args.exception_exit_code) for job in results]
-    if args.verbose:
-        for job, code in zip(results, codes, strict=True):
-            print(f"{job.id}: {_how(job, code)}", file=sys.stderr)
+    for job, code in zip(results, codes, strict=True):
+        if args.json:
+            print_json(job.to_dict(), indent=None)
+        if args.verbose > (code == 0):
+            warn("job", f"{job.id}: {_how(job, code)}")
     return max(codes)
 
 
@@ -64,7 +67,8 @@ def _code(job: Any, exception_code: int | None) -> int:
 
 def _how(job: Any, code: int) -> str:
     if job.exception.occurred and job.exception.severity == 0:
-        return f"exception type={job.exception.type} note={job.exception.note or '-'}"
+        note = f" note={job.exception.note}" if job.exception.note else ""
+        return f"exception type={job.exception.type}{note}"
     return f"exited with exit code {code}"
 
 
@@ -107,7 +111,7 @@ def _wait_all(args: argparse.Namespace) -> int:
     with open_flux() as handle:
         while not isinstance(found := _wait(handle, FLUX_JOBID_ANY), OSError):
             if not found.success:
-                print(f"flux-job: {found.jobid}: {found.errstr}", file=sys.stderr)
+                print(f"{found.jobid}: {found.errstr}", file=sys.stderr)
                 code = 1
             elif args.verbose:
                 print(f"{found.jobid}: job completed successfully", file=sys.stderr)
