@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 from typing import Any
 
@@ -57,17 +56,14 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
     @rule(batch=st.lists(transactions, min_size=1, max_size=4))
     def commit(self, batch: list[Any]) -> None:
-        refused = 0
+        refused = []
         for transaction in batch:
-            before = copy.deepcopy(self.model.root)
             try:
-                for op, key, value in transaction:
-                    self.model.apply(op, key, copy.deepcopy(value))
-            except Refused:
-                self.model.root = before
-                refused += 1
+                self.model.transact(transaction)
+            except Refused as exc:
+                refused.append(exc.errno)
         update = self.store.commit(*map(to_ops, batch))
-        assert len(update.failed) == refused
+        assert [error.errno for _, error in update.failed] == refused
 
     @rule(key=keys)
     def look_up(self, key: str) -> None:
