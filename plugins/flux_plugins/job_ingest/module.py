@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from flux.constants import FLUX_JOB_NOVALIDATE
 from flux.errors import FluxError
 from flux.failpoint import failpoint
 from flux.job.fluid import FluidGenerator, encode, timestamp_of
@@ -17,6 +20,7 @@ from flux.kvs.requests import commit_async
 from flux.kvs.txn import KVSTxn
 from flux.message import Message
 from flux.module import DEFERRED, USER, Module, request
+from flux_plugins.job_ingest.stage import Frobnicator, Stage, Validator
 from flux_plugins.job_ingest.validate import SubmitRequest, check_request, redacted, unwrap
 
 __all__ = ["JobIngest"]
@@ -45,40 +49,74 @@ class JobIngest(Module):
         self._generator: FluidGenerator | None = None
         self._accepted: list[Accepted] = []
         self._busy = False
-        self._validated = self._refused = self._batches = 0
+        self._submitted_jobs = self._batches = 0
+        self._frobnicator = Frobnicator(self._start_crew)
+        self._validator = Validator(self._start_crew)
 
     async def start(self) -> None:
+        self.reconfigured(self.conf)
         if self.rank == 0:
             await self._open_generator()
 
+    def reconfigured(self, conf: dict[str, Any]) -> None:
+        self._frobnicator.configure(conf)
+        self._validator.configure(conf)
+
+    def _start_crew(self, command: str, argv: Sequence[str], limit: float, buffer: str) -> Any:
+        from flux_plugins.job_ingest.workers import Crew
+
+        return Crew(self.flux, self.rank, command, argv, limit, buffer)
+
     def stop(self) -> None:
+        self._frobnicator.close()
+        self._validator.close()
         accepted, self._accepted = self._accepted, []
         for entry in accepted:
             self.respond_error(entry.msg, FluxError(errno.ENOSYS, "job-ingest is being unloaded"))
 
     def stats(self) -> dict[str, Any]:
-        idle = {"running": 0, "requests": 0, "errors": 0, "trash": 0, "backlog": 0, "pids": []}
-        checks = {**idle, "requests": self._validated + self._refused, "errors": self._refused}
-        return {
-            "pipeline": {"frobnicator": idle, "validator": checks},
-            "batches": self._batches,
-            "jobs": self._validated,
-        }
+        stages = {"frobnicator": self._frobnicator.stats(), "validator": self._validator.stats()}
+        return {"pipeline": stages, "batches": self._batches, "jobs": self._submitted_jobs}
 
     # -- requests
 
     @request("submit", allow=USER, payload=SubmitRequest)
     def submit(self, msg: Message, req: SubmitRequest) -> Any:
-        try:
-            check_request(msg, req)
-            jobspec = redacted(unwrap(msg, req))
-        except FluxError:
-            self._refused += 1
-            raise
-        self._validated += 1
-        self._accepted.append(Accepted(msg, req, jobspec, time.time()))
-        self._schedule()
+        check_request(msg, req)
+        jobspec = unwrap(msg, req)
+        if self._frobnicator.is_slow or self._validator.is_slow:
+            self.spawn(self._admit_slowly(msg, req, jobspec), "validation")
+        else:
+            self._accept(msg, req, self._admit(msg, req, jobspec))
         return DEFERRED
+
+    def _admit(self, msg: Message, req: SubmitRequest, jobspec: dict[str, Any]) -> dict[str, Any]:
+        """The jobspec that becomes of a submission. FluxError when it is refused."""
+        if self._frobnicator.is_on:
+            with _counted(self._frobnicator):
+                jobspec = self._frobnicator.change(_job(msg, req, jobspec))
+        if not req.flags & FLUX_JOB_NOVALIDATE:
+            with _counted(self._validator):
+                self._validator.check(_job(msg, req, jobspec))
+        return jobspec
+
+    async def _admit_slowly(self, msg: Message, req: SubmitRequest, jobspec: dict[str, Any]) -> None:
+        try:
+            if self._frobnicator.is_on:
+                with _counted(self._frobnicator):
+                    jobspec = await self._frobnicator.change_slowly(_job(msg, req, jobspec))
+            if not req.flags & FLUX_JOB_NOVALIDATE:
+                with _counted(self._validator):
+                    await self._validator.check_slowly(_job(msg, req, jobspec))
+        except FluxError as exc:
+            self.respond_error(msg, exc)
+        else:
+            self._accept(msg, req, jobspec)
+
+    def _accept(self, msg: Message, req: SubmitRequest, jobspec: dict[str, Any]) -> None:
+        self._submitted_jobs += 1
+        self._accepted.append(Accepted(msg, req, redacted(jobspec), time.time()))
+        self._schedule()
 
     @request("getinfo")
     def getinfo(self, _msg: Message) -> dict[str, int]:
@@ -184,3 +222,24 @@ def _submission(jobid: int, entry: Accepted) -> dict[str, Any]:
         "flags": entry.req.flags,
         "jobspec": entry.jobspec,
     }
+
+
+def _job(msg: Message, req: SubmitRequest, jobspec: dict[str, Any]) -> dict[str, Any]:
+    """What validators and frobnicators are told of a job."""
+    return {
+        "jobspec": jobspec,
+        "userid": msg.userid,
+        "rolemask": msg.rolemask,
+        "urgency": req.urgency,
+        "flags": req.flags,
+    }
+
+
+@contextmanager
+def _counted(stage: Stage) -> Iterator[None]:
+    stage.requests += 1
+    try:
+        yield
+    except FluxError:
+        stage.errors += 1
+        raise

@@ -15,7 +15,6 @@ from flux.constants import (
     FLUX_JOB_WAITABLE,
 )
 from flux.errors import FluxError, ProtocolError
-from flux.job.Jobspec import validate_jobspec
 from flux.message import ROLE_OWNER, Message
 from flux_plugins.job_ingest.codec import decode
 
@@ -51,10 +50,10 @@ def check_request(msg: Message, req: SubmitRequest) -> None:
 
 
 def unwrap(msg: Message, req: SubmitRequest) -> dict[str, Any]:
-    """The jobspec of a submission, valid unless its flags say otherwise.
+    """The jobspec of a submission, not yet validated.
 
     Raises:
-        FluxError: EINVAL for a bad J or jobspec, EPERM when it is not the sender's.
+        FluxError: EINVAL for a bad J, EPERM when it is not the sender's.
     """
     try:
         signed = decode(req.J)
@@ -68,8 +67,6 @@ def unwrap(msg: Message, req: SubmitRequest) -> dict[str, Any]:
         jobspec = _decode_json(signed.payload)
         if not isinstance(jobspec, dict):
             raise TypeError("jobspec: expected an object")
-        if not req.flags & FLUX_JOB_NOVALIDATE:
-            validate_jobspec(jobspec, require_version=1)
     except (ValueError, TypeError) as exc:
         raise FluxError(errno.EINVAL, str(exc)) from None
     return jobspec

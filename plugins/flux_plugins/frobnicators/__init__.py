@@ -1,0 +1,1 @@
+"""Frobnicators that come with Flux, see flux-config-ingest(5)."""

@@ -1,0 +1,1 @@
+"""Validators that come with Flux, see flux-config-ingest(5)."""
