@@ -87,6 +87,21 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("epilog", f"`flux help {page}` shows the manual page flux-{page}(1).")
         options.setdefault("formatter_class", Formatter)
         super().__init__(prog=f"flux {name}", description=description, **options)
+        self._alone: dict[str, str] = {}
+
+    def add_optional_value(self, *flags: str, const: str, **options: Any) -> None:
+        """Add an option whose value, when there is one, follows "=": the next word is never taken for it.
+
+        Args:
+            const: the value of an option that stands alone.
+        """
+        self._alone |= {flag: f"{flag}={const}" if flag.startswith("--") else flag + const for flag in flags}
+        self.add_argument(*flags, nargs="?", **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        end = words.index("--") if "--" in words else len(words)
+        return super().parse_known_args([*(self._alone.get(w, w) for w in words[:end]), *words[end:]], namespace)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage().rstrip())

@@ -19,8 +19,8 @@ _TIME_COLOR, _FAILED_COLOR, _RESET = "\033[32m", "\033[01;31m", "\033[0m"
 
 def add_color(parser: Parser) -> None:
     choices = ("always", "never", "auto")
-    parser.add_argument(
-        "-L", "--color", metavar="WHEN", nargs="?", const="always", default="auto", choices=choices, help="use colors"
+    parser.add_optional_value(
+        "-L", "--color", metavar="WHEN", const="always", default="auto", choices=choices, help="use colors"
     )
 
 

@@ -98,6 +98,17 @@ def test_load_reload_remove(options: list[str], run: Run, hello: Callable[..., d
     assert row(run, "greeter") == {}
 
 
+def test_reload_that_cancels_and_unload(run: Run, hello: Callable[..., dict[str, str]], file: Path) -> None:
+    run("load", "--name=second", "greeter.py")
+    file.write_text(MODULE.replace("WHO", "sun"))
+    assert run("reload", "--cancel", "second", "greeting=good day").stderr == ""
+    assert hello("second") == {**hello("second"), "name": "second", "text": "good day sun"}
+    assert run("unload", "second").stderr == ""
+    assert fails(run("reload", "--cancel", "second")) == "flux-module: module second is not loaded"
+    assert fails(run("reload", "--loader=/x", "second")).startswith("flux-module: --loader is for the path of a")
+    assert float(run("stats", "-p", "utime", "-R", "log").stdout) > 0
+
+
 def test_load_under_another_name(run: Run, hello: Callable[..., dict[str, str]], file: Path) -> None:
     run("load", "--name=second", "greeter.py")
     assert hello("second")["name"] == "second"

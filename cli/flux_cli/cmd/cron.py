@@ -197,8 +197,6 @@ def _parse_time(text: str) -> float:
 
 def _when(entry: dict[str, Any]) -> str:
     wakeup = entry["typedata"]["next_wakeup"]
-    if entry["stopped"]:
-        return "stopped, there is no such time to come"
     return f"scheduled in {wakeup - time.time():.3f}s at {time.ctime(wakeup)}"
 
 
@@ -315,7 +313,7 @@ def _print_keys(values: dict[str, Any], key: str | None) -> None:
         for name, value in values.items():
             print(f"{name} = {_literal(value)}")
     elif key in values:
-        print(values[key])
+        print(_number(values[key]))
     else:
         die(f"there is no key {key}; without --key all are shown")
 
@@ -333,7 +331,14 @@ def _flatten(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _literal(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return f'"{value}"' if isinstance(value, str) else _number(value)
+
+
+def _number(value: Any) -> str:
+    """A value as scripts read it: whole seconds without a fraction, true and false in small letters."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _sync_arguments(parser: Parser) -> None:

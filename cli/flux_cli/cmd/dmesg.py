@@ -58,6 +58,8 @@ def command(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.delta and not args.human:
         parser.error("--delta goes with --human")
+    if args.new and (args.clear or args.read_clear):
+        parser.error("--new waits for entries, which --clear and --read-clear do not")
     color = args.color == "always" or (args.color == "auto" and sys.stdout.isatty())
     show = _format(args, color)
     with open_flux() as handle:
@@ -89,16 +91,15 @@ def _parser() -> Parser:
     what.add_argument("-C", "--clear", action="store_true", help="clear the log instead")
     what.add_argument("-c", "--read-clear", action="store_true", help="clear the log when it is printed")
     what.add_argument("-f", "--follow", action="store_true", help="go on with new entries as they come")
-    what.add_argument("-n", "--new", action="store_true", help="only new entries as they come")
+    parser.add_argument("-n", "--new", action="store_true", help="only new entries as they come")
     parser.add_argument(
         "-H", "--human", action="store_true", help="show times as seconds since the minute's first entry"
     )
     parser.add_argument("-d", "--delta", action="store_true", help="with --human: seconds since the entry before")
     parser.add_argument("--json", action="store_true", help="print each entry as a JSON object on a line")
-    parser.add_argument(
+    parser.add_optional_value(
         "--color",
         "-L",
-        nargs="?",
         const="always",
         default="auto",
         choices=("always", "never", "auto"),

@@ -47,13 +47,13 @@ def _payload(text: str, raw: bool) -> Any:
 
 def _sub_arguments(parser: Parser) -> None:
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="what the topic begins with; default: all events")
-    parser.add_argument("-c", "--count", type=_positive, default=0, metavar="N", help="stop after N events")
+    parser.add_argument("-c", "--count", type=_count, default=0, metavar="N", help="stop after N events; 0: never")
     parser.add_argument("-r", "--raw", action="store_true", help="print payloads byte by byte, also if not JSON")
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 0 or more")
     return int(text)
 
 
@@ -80,7 +80,7 @@ def _tell_lost(lost: dict[str, int]) -> None:
 
 def _show(event: Message, raw: bool) -> None:
     line = event.topic.encode() + b"\t" + (_raw_bytes(event) if raw else _readable(event).encode())
-    sys.stdout.buffer.write(line.removesuffix(b"\t") + b"\n")
+    sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -21,7 +21,7 @@ def command(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
     with open_flux() as handle:
-        ranks = _job_targets(handle, args) if args.jobid else targets(handle, args.rank, args.exclude)
+        ranks = _job_targets(handle, args) if args.jobid is not None else targets(handle, args.rank, args.exclude)
         way = _way(handle, args)
         if args.bg:
             return _background(way, args, ranks)
@@ -70,7 +70,7 @@ def _check(args: argparse.Namespace) -> None:
         die("which command? `flux exec hostname` runs hostname on every broker")
     if args.with_imp:
         die("--with-imp needs flux-security's flux-imp, which this program does not use: leave it out")
-    if args.attach and args.jobid:
+    if args.attach and args.jobid is not None:
         die("--attach does not work with --jobid: a job's processes in the background belong to its shell")
     if args.waitable and not args.bg:
         die("--waitable can only be used with --bg")

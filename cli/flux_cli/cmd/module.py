@@ -132,10 +132,14 @@ def _request_remove(handle: Any, name: str, force: bool, cancel: bool = False) -
 def _reload_arguments(parser: Parser) -> None:
     _load_arguments(parser)
     parser.add_argument("-f", "--force", action="store_true", help="load it even if it was not loaded")
+    parser.add_argument("--cancel", action="store_true", help="end the old one first, even if it does not answer")
+    parser.add_argument("--loader", metavar="PATH", help="end the old one first; program that runs the file MODULE")
     add_rank_option(parser)
 
 
 def _reload(args: argparse.Namespace) -> int:
+    if args.cancel or args.loader:
+        return _remove_and_load(args)
     with open_flux() as handle:
         if args.rank:
             payload = {"name": args.name or _loaded_name(args.module), "args": args.args, "exec": args.exec}
@@ -156,6 +160,37 @@ def _reload(args: argparse.Namespace) -> int:
         isolated = args.exec or loaded.get("isolated", False)
         _request_load(handle, path, args.args, isolated, loaded["name"])
     return 0
+
+
+def _remove_and_load(args: argparse.Namespace) -> int:
+    """A reload that does not wait for the old module, or is no exchange of one class for another."""
+    if args.rank:
+        die("--cancel and --loader are for the broker that the command is connected to, not for --rank")
+    name = args.name or (_name_of_file(args.module) if args.loader else _loaded_name(args.module))
+    with open_flux() as handle:
+        loaded = _find_loaded(handle, name)
+        if loaded is not None:
+            name = loaded["name"]
+        payload: dict[str, Any] = {"path": _path_anew(loaded, args), "args": args.args, "exec": args.exec}
+        if args.loader:
+            payload["loader"] = os.path.abspath(args.loader)
+        if loaded is not None or args.name:
+            payload["name"] = name
+        _request_remove(handle, name, args.force, args.cancel)
+        handle.rpc("module.load", payload).get()
+    return 0
+
+
+def _path_anew(loaded: dict[str, Any] | None, args: argparse.Namespace) -> str:
+    """Where the module is to come from, found before the old one is ended."""
+    if args.loader:
+        return _module_file(args.module)
+    path = _path_to_reload(loaded, args.module) if loaded is not None else reference(args.module)
+    return path or die(f"{args.module} is run by a loader program: name it with --loader, and the module's file")
+
+
+def _name_of_file(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _find_loaded(handle: Any, wanted: str) -> dict[str, Any] | None:
@@ -285,6 +320,7 @@ def _trace(args: argparse.Namespace) -> int:
 ACTIONS = {
     "load": Action(_load, "load a module", _load_only_arguments),
     "remove": Action(_remove, "unload a module", _remove_arguments),
+    "unload": Action(_remove, "the same as remove", _remove_arguments),
     "reload": Action(_reload, "exchange a module for a new instance of it", _reload_arguments),
     "list": Action(_list, "list the loaded modules", _list_arguments),
     "info": Action(_info, "show what an installed module is", _info_arguments),

@@ -15,20 +15,21 @@ def stats_arguments(parser: Parser) -> None:
     parser.add_argument("-t", "--type", choices=("int", "double"), help="print the value as this type")
     parser.add_argument("-s", "--scale", type=float, metavar="N", help="multiply the value by N")
     add_rank_option(parser)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
+    parser.add_optional_value(
         "-R",
         "--rusage",
-        nargs="?",
         const="self",
         choices=("self", "children", "thread"),
         help="resource usage, as getrusage(2) has it, instead of statistics",
     )
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("-c", "--clear", action="store_true", help="clear the statistics")
     what.add_argument("-C", "--clear-all", action="store_true", help="clear the statistics on all ranks")
 
 
 def stats(args: argparse.Namespace) -> int:
+    if args.rusage and (args.clear or args.clear_all):
+        die("--rusage shows something, --clear and --clear-all do not")
     topic, payload = f"{args.module}.stats-get", None
     if args.clear:
         topic = f"{args.module}.stats-clear"

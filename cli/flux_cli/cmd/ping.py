@@ -21,7 +21,7 @@ def command(argv: list[str]) -> int:
     if args.batch and not args.count:
         die("--batch needs --count: it prints after the last request is sent")
     with open_flux() as handle:
-        nodeid, service = target(_with_rank(handle, args.target), args.rank)
+        nodeid, service = target(handle, args.target, args.rank)
         Pinger(handle, _way(handle, args, nodeid), args, nodeid, service).run()
     return 0
 
@@ -39,8 +39,8 @@ def _way(handle: Flux, args: argparse.Namespace, nodeid: int) -> Flux | RingRout
 
 def _parser() -> Parser:
     parser = Parser("ping", "Measure the round-trip time to a service.")
-    parser.add_argument("target", metavar="TARGET", help="SERVICE, RANK, RANK!SERVICE or HOST!SERVICE")
-    parser.add_argument("-r", "--rank", type=parse_nodeid, metavar="N", help="a rank, any or upstream; default: any")
+    parser.add_argument("target", metavar="TARGET", help="SERVICE, NODE or NODE!SERVICE")
+    parser.add_argument("-r", "--rank", metavar="NODE", help="a rank, a host, any or upstream; default: any")
     parser.add_argument("-p", "--pad", type=_count, default=0, metavar="N", help="send and get back N bytes more")
     parser.add_argument("-i", "--interval", type=_seconds, default=1.0, metavar="N", help="seconds between requests")
     parser.add_argument("-c", "--count", type=_count, default=0, metavar="N", help="stop after N; default: never")
@@ -66,34 +66,41 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _with_rank(handle: Flux, text: str) -> str:
-    """HOST!SERVICE with the host's first rank in its place; everything else as it is."""
-    head, mark, service = text.partition("!")
-    if not mark or head.isdecimal() or head in ("any", "upstream"):
-        return text
-    from flux.hostlist import Hostlist
-
-    hosts = list(Hostlist(handle.attr_get("hostlist")))
-    return f"{hosts.index(head)}!{service}" if head in hosts else text
-
-
-def target(text: str, rank: int | None) -> tuple[int, str]:
+def target(handle: Flux, text: str, node: str | None) -> tuple[int, str]:
     """Node id and service that a TARGET means.
 
     Raises:
-        CommandError: the rank is given twice, or is none.
+        CommandError: the node is given twice, or is none.
     """
     head, mark, service = text.partition("!")
-    if not mark:
-        if not text.isdecimal():
-            return NODEID_ANY if rank is None else rank, text
-        head, service = text, ""
-    if rank is not None:
-        die(f"the rank is given twice: by --rank and in '{text}'")
+    if mark:
+        if node is not None:
+            die(f"the rank is given twice: by --rank and in '{text}'")
+        return _nodeid(handle, head), service or "broker"
+    if node is not None:
+        if text.isdecimal():
+            die(f"the rank is given twice: by --rank and in '{text}'")
+        return _nodeid(handle, node), text
+    if text.isdecimal() or text in ("any", "upstream") or text in _hosts(handle):
+        return _nodeid(handle, text), "broker"
+    return NODEID_ANY, text
+
+
+def _nodeid(handle: Flux, text: str) -> int:
+    """The rank, special name or host (of which the first rank counts) that a text means."""
+    hosts = [] if text.isdecimal() else _hosts(handle)
+    if text in hosts:
+        return hosts.index(text)
     try:
-        return parse_nodeid(head), service or "broker"
-    except argparse.ArgumentTypeError as exc:
-        die(str(exc))
+        return parse_nodeid(text)
+    except argparse.ArgumentTypeError:
+        die(f"'{text}' is no rank: a number, a host of the instance, any or upstream is")
+
+
+def _hosts(handle: Flux) -> list[str]:
+    from flux.hostlist import Hostlist
+
+    return list(Hostlist(handle.attr_get("hostlist")))
 
 
 class Pinger:

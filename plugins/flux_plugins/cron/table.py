@@ -50,10 +50,13 @@ class CronTable:
     # -- administration
 
     def create(self, request: CreateRequest, now: float) -> Entry:
-        """Add an entry. FluxError when its type or arguments are wrong."""
+        """Add an entry. FluxError when its type or arguments are wrong, EINVAL when its time does not come any more."""
+        entry = Entry(self._last_id + 1, request, now)
+        if request.type == "datetime" and entry.next is None:
+            raise FluxError(errno.EINVAL, f"{request.name}: there is no such time to come")
         self._last_id += 1
-        entry = self.entries[self._last_id] = Entry(self._last_id, request, now)
-        return self._stop_if_past(entry)
+        self.entries[entry.id] = entry
+        return entry
 
     def find(self, id: int) -> Entry:
         if id not in self.entries:
@@ -61,13 +64,18 @@ class CronTable:
         return self.entries[id]
 
     def start(self, id: int, now: float) -> Entry:
+        """Start a stopped entry. FluxError: ENOENT without one, EINVAL when it is not stopped."""
         entry = self.find(id)
-        if entry.is_stopped:
-            entry.start(now)
+        if not entry.is_stopped:
+            raise FluxError(errno.EINVAL, f"cron entry {id} is not stopped")
+        entry.start(now)
         return self._stop_if_past(entry)
 
     def stop(self, id: int) -> Entry:
+        """Stop an entry. FluxError: ENOENT without one, EINVAL when it is stopped already."""
         entry = self.find(id)
+        if entry.is_stopped:
+            raise FluxError(errno.EINVAL, f"cron entry {id} is stopped already")
         entry.stop()
         return entry
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -188,18 +189,19 @@ class Process:
         self.listener.on_complete(self)
 
     def state(self) -> str:
-        """State letter as ps(1) shows it, "Z" for one that has exited."""
+        """ "R" while it runs or sleeps, "T" stopped, "Z" exited."""
         if self.status is not None:
             return "Z"
         try:
-            with open(f"/proc/{self.pid}/stat") as stat:
-                return stat.read().rpartition(")")[2].split()[0]
+            with open(f"/proc/{self.pid}/stat") as file:
+                letter = file.read().rpartition(")")[2].split()[0]
         except (OSError, IndexError):
             return "R"
+        return letter.upper() if letter in "tTZ" else "R"
 
 
 def launch_error(exc: OSError) -> FluxError:
-    """The error of an exec request for what the system said; a directory that cannot be entered is named."""
+    """The error of an exec request for what the system said."""
     where = (
         f"{exc.filename}: " if exc.filename and os.path.isabs(exc.filename) and not os.path.isfile(exc.filename) else ""
     )
@@ -220,7 +222,7 @@ def spawn(process: Process, env: Mapping[str, str], fds: Sequence[int] = ()) -> 
             stdout=stdout,
             stderr=stderr,
             env={**env, **{name: str(fd) for name, fd in channels.items()}},
-            cwd=command.cwd,
+            cwd=_directory(command.cwd, 2 if inherit else theirs["stderr"]),
             pass_fds=[*channels.values(), *fds],
             process_group=None if process.local_flags & LocalFlag.NO_SETPGRP else 0,
         )
@@ -230,6 +232,18 @@ def spawn(process: Process, env: Mapping[str, str], fds: Sequence[int] = ()) -> 
         raise FluxError(errno.EINVAL, f"error launching process: {exc}") from None
     popen.returncode = 0  # its end is ours to collect; subprocess must not wait for it a second time
     return popen.pid
+
+
+def _directory(wanted: str | None, stderr: int) -> str | None:
+    """Where to run: not every host has every directory, and the process is told when it gets /tmp in its place."""
+    try:
+        if wanted is None or (stat.S_ISDIR(os.stat(wanted).st_mode) and os.access(wanted, os.X_OK)):
+            return wanted
+        reason = os.strerror(errno.EACCES if os.path.isdir(wanted) else errno.ENOTDIR)
+    except OSError as exc:
+        reason = exc.strerror
+    os.write(stderr, f"cannot change to directory {wanted}: {reason}: /tmp is used instead\n".encode())
+    return "/tmp"
 
 
 def watch_exit(pid: int, callback: Callable[[int], None]) -> None:

@@ -108,6 +108,19 @@ def test_repeat_stops_and_start_begins_anew() -> None:
     assert (entry.stats.count, entry.stats.total) == (1, 3)
 
 
+def test_what_is_so_already_is_refused() -> None:
+    table = CronTable()
+    entry = entry_of(table)
+    with pytest.raises(FluxError, match="cron entry 1 is not stopped"):
+        table.start(entry.id, T0)
+    table.stop(entry.id)
+    with pytest.raises(FluxError, match="cron entry 1 is stopped already"):
+        table.stop(entry.id)
+    with pytest.raises(FluxError, match="x: there is no such time to come"):
+        entry_of(table, "datetime", {"mday": "31", "month": "1"})
+    assert list(table.entries) == [1]
+
+
 def test_stop_on_failure_and_history() -> None:
     table = CronTable()
     entry = entry_of(table, stop_on_failure=3, task_history_count=2)

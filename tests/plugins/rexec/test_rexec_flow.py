@@ -211,6 +211,10 @@ def test_a_stopped_process_is_told_of(handle: flux.Flux) -> None:
     assert [r["status"] for r in rpc if r["type"] == "finished"] == [signal.SIGTERM]
 
 
-def test_a_directory_that_is_not_there_is_named(handle: flux.Flux) -> None:
-    with pytest.raises(FluxError, match="error launching process: /no/such: No such file"):
-        list(handle.rpc("rexec.exec", exec_request(["true"], cwd="/no/such"), flags=FLUX_RPC_STREAMING))
+@pytest.mark.parametrize("cwd", ["/no/such", "/etc/passwd"])
+def test_without_its_directory_a_process_runs_in_tmp_and_is_told(cwd: str, handle: flux.Flux) -> None:
+    request = exec_request(["pwd"], cwd=cwd)
+    responses = list(handle.rpc("rexec.exec", request, flags=FLUX_RPC_STREAMING))
+    said = {r["io"]["stream"]: r["io"]["data"] for r in responses if r["type"] == "output" and "data" in r["io"]}
+    assert said["stdout"] == "/tmp\n"
+    assert said["stderr"].startswith(f"cannot change to directory {cwd}: ")
