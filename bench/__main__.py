@@ -106,6 +106,10 @@ def archive(which: str, count: int) -> Callable[[System], float]:
     return lambda system: printed(system.inside(*system.script("archive.py", which, str(count), system.flux)))
 
 
+def watchers(count: int) -> Callable[[System], float]:
+    return lambda system: printed(system.inside(*system.script("watchers.py", str(count), "500"), size=2))
+
+
 def run_true(system: System) -> float:
     return printed(system.inside(*system.script("commands.py", "10", system.flux, "run", "true")))
 
@@ -151,6 +155,8 @@ ALL = {
     "kvs-get": Workload("KVS get", kvs("get", 3000), True, ">= 1.0"),
     "kvs-committers": Workload("KVS put and commit, 16 processes", kvs("committers", 1600), True, ">= 3.0"),
     "kvs-append": Workload("eventlog append, watched by rank 1", kvs("append", 500, size=2), True, ">= 2.0"),
+    "watch": Workload("change of a key told to its watcher on rank 1", watchers(1), True, ">= 1.0"),
+    "watch-2000": Workload("the same, 2,000 watchers of a key each", watchers(2000), True, ">= 1.0"),
     "store-4k": Workload("content store, 4 KiB", content("store", 4096, 2000), True, ">= 1.0"),
     "load-4k": Workload("content load, 4 KiB", content("load", 4096, 2000), True, ">= 1.0"),
     "store-1m": Workload("content store, 1 MiB", content("store", 1 << 20, 64), True, ">= 1.0"),
