@@ -73,7 +73,11 @@ class Scenario:
 
     def _work(self, running: Instance, commits: int) -> bool:
         try:
-            with flux.Flux(running.uri) as handle:
+            handle = flux.Flux(running.uri)
+        except (ConnectionError, FileNotFoundError):
+            return False
+        try:
+            with handle:
                 self._check(handle)
                 for _ in range(commits):
                     self.commit(handle)
