@@ -62,7 +62,7 @@ class QueueResources(NamedTuple):
 
 
 def policy_tables(config: Mapping[str, Any], queue: str | None) -> Iterator[Mapping[str, Any]]:
-    """The `policy` tables that hold for a queue, for each key the first that has it: its own, its parent's, the general.
+    """The `policy` tables that hold for a queue, first to last: its own, its parent's, the general.
 
     Args:
         config: the instance's configuration. queue: a name; None or "" for the queue without one.

@@ -79,9 +79,14 @@ class Scheduler:
 
     def free(self, job: Job) -> None:
         """Give the job's resources back."""
-        if self.ready and not job.bypass and job.R is not None:
-            self._send("sched.free", {"id": job.id, "R": job.R, "final": True})
+        if not job.bypass and job.R is not None and not self._manager.housekeeping.start(job):
+            self.give_back(job.id, job.R)
         self._manager.post(job, "free")
+
+    def give_back(self, jobid: int, R: dict[str, Any], final: bool = True) -> None:
+        """Give resources of a job back to the scheduler; one that is not there yet will not hear of them."""
+        if self.ready:
+            self._send("sched.free", {"id": jobid, "R": R, "final": final})
 
     # -- sending
 
@@ -150,9 +155,8 @@ class Scheduler:
         """Answer with each job that has resources, then end the stream."""
         self._sender = msg.sender
         self._reset()
-        for job in self._manager.jobs.values():
-            if job.has_resources and not job.bypass:
-                self._manager.flux.respond(msg, _hello(job))
+        for job, R in self._held():
+            self._manager.flux.respond(msg, _hello(job, R))
         self._manager.flux.respond_error(msg, errno.ENODATA)
 
     def set_ready(self, req: SchedReady) -> dict[str, int]:
@@ -240,20 +244,26 @@ class Scheduler:
 
     def allocated(self) -> Iterator[dict[str, Any]]:
         """R of each job that has resources of the scheduler's."""
+        for _job, R in self._held():
+            yield R
+
+    def _held(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """Each job that has resources of the scheduler's, or had and housekeeping has them, and which."""
         for job in self._manager.jobs.values():
             if job.has_resources and not job.bypass and job.R is not None:
-                yield job.R
+                yield job, job.R
+        yield from self._manager.housekeeping.held()
 
     def query(self) -> dict[str, int]:
         running = sum(job.has_resources for job in self._manager.jobs.values())
         return {"queue_length": self.queued, "alloc_pending": self.pending, "running": running}
 
 
-def _hello(job: Job) -> dict[str, Any]:
+def _hello(job: Job, R: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": job.id,
         "priority": job.priority,
         "userid": job.userid,
         "t_submit": job.t_submit,
-        "R": job.R,
+        "R": R,
     }

@@ -16,6 +16,7 @@ from flux.errors import FluxError
 from flux.job.fluid import encode
 from flux.module import Module
 from flux_plugins.job_manager.alloc import Scheduler
+from flux_plugins.job_manager.housekeeping import Housekeeping
 from flux_plugins.job_manager.idle import IdleWaits
 from flux_plugins.job_manager.journal import Journal
 from flux_plugins.job_manager.lifetime import Lifetime
@@ -77,6 +78,7 @@ class Manager:
         self.queues = Queues(lambda _name: self.scheduler.schedule(), self.scheduler.suspend)
         self.policies = Policies(self)
         self.lifetime = Lifetime(self)
+        self.housekeeping = Housekeeping(self)
         self._settling: set[int] = set()
         self._actions: dict[Action, Callable[[Job], None]] = {
             Action.POST_DEPEND: lambda job: self.post(job, "depend"),

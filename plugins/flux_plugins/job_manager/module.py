@@ -13,6 +13,7 @@ from flux.module import ALL, DEFERRED, USER, Module, request
 from flux.module.access import check_public
 from flux_plugins.job_manager import payloads, restart, submit
 from flux_plugins.job_manager.control import Control
+from flux_plugins.job_manager.housekeeping import read_config
 from flux_plugins.job_manager.listing import Listing
 from flux_plugins.job_manager.machine import IllegalEvent
 from flux_plugins.job_manager.manager import Manager
@@ -60,6 +61,7 @@ class JobManager(Module):
 
     async def start(self) -> None:
         self.manager.queues.configure(self.conf)
+        self.manager.housekeeping.configure(self.conf)
         await restart.restore(self.manager)
         for name in self.options.plugins:
             self.manager.policies.load(name)
@@ -80,9 +82,11 @@ class JobManager(Module):
 
     def reconfigured(self, conf: dict[str, Any]) -> None:
         check_config(conf)
+        read_config(conf)
         self.manager.policies.host.call("conf_update", conf=conf)
         self.manager.conf = conf
         self.manager.queues.configure(conf)
+        self.manager.housekeeping.configure(conf)
 
     def disconnected(self, sender: str) -> None:
         self.manager.scheduler.disconnected(sender)
@@ -97,7 +101,7 @@ class JobManager(Module):
             "active_jobs": len(manager.jobs),
             "inactive_jobs": len(manager.inactive),
             "max_jobid": manager.max_jobid,
-            "housekeeping": {"running": {}, "config": {"release-after": -1.0, "command": ""}},
+            "housekeeping": manager.housekeeping.stats(),
             "eventlog": manager.writer.stats(),
             "jobtap": manager.policies.host.stats(),
         }
@@ -240,6 +244,10 @@ class JobManager(Module):
     @request("idle")
     def idle(self, msg: Message) -> Any:
         return self.manager.idle.idle(msg)
+
+    @request("housekeeping-kill", payload=payloads.HousekeepingKill)
+    def housekeeping_kill(self, msg: Message, req: payloads.HousekeepingKill) -> None:
+        self.manager.housekeeping.kill(req)
 
     @request("purge", payload=payloads.Purge)
     def purge(self, msg: Message, req: payloads.Purge) -> Any:
