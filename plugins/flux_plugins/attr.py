@@ -23,7 +23,8 @@ READ_ONLY = (
     "broker.pid broker.starttime broker.uuid local-uri hostlist hostname rundir rundir-cleanup statedir-cleanup "
     "broker.critical-ranks broker.boot-method broker.quorum broker.quorum-warn broker.shutdown-warn "
     "broker.shutdown-timeout broker.sd-stop-timeout config.path tbon.interface-hint log-ring-size "
-    "log-forward-level log-critical-level log-syslog-enable log-syslog-level log-stderr-mode log-level content.hash"
+    "log-forward-level log-critical-level log-syslog-enable log-syslog-level log-stderr-mode log-level content.hash "
+    "kvs.maxdirent"
 ).split()
 UNSETTABLE = (
     "version statedir broker.cleanup-timeout broker.quorum-timeout broker.unload-builtins-timeout broker.rc1_path "

@@ -3,7 +3,8 @@
 A value is a file, a symlink a symlink ("NAMESPACE::KEY" for one to another namespace), an empty directory a directory;
 a key's periods are slashes. That is what stock Flux writes and reads. What tar cannot say is in pax headers that others
 pass over: `FLUX.key` for keys with slashes, `FLUX.blobs` for values whose blobs have other lengths than restoring would
-give, and the global header `FLUX.rootref`. With them a restored tree has the root it was dumped from.
+give, and the global header `FLUX.rootref`. With them a restored tree has the root it was dumped from, large directories
+given that both instances have the same kvs.maxdirent.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from flux.blobs import Storer, load_many
 from flux.errors import ProtocolError
 from flux.kvs import tar, treeobj
+from flux.kvs.hdir import MAXDIRENT, Hdir, store_dir
 from flux.kvs.pipeline import Failed, child_key, load_dirs, refuse
 from flux.kvs.treeobj import TreeObj
 
@@ -78,10 +80,13 @@ class Dump:
 
     def _entries(self, level: list[tuple[str, str]]) -> Iterator[tuple[str, TreeObj]]:
         dirs = load_dirs(self.handle, level, self.window, self._failed, self.bypass_cache)
-        for key, _ref, entries in dirs:
-            if not entries and key:
+        for key, node in dirs:
+            if isinstance(node, Hdir):
+                yield from ((key, treeobj.dirref(ref)) for ref in node.stored)
+                continue
+            if not node and key:
                 yield key, treeobj.directory()
-            for name, entry in entries.items():
+            for name, entry in node.items():
                 yield from _unrolled(child_key(key, name), entry)
 
     def _write_values(self, entries: Iterator[tuple[str, TreeObj]], below: list[tuple[str, str]]) -> None:
@@ -159,6 +164,7 @@ class Restore:
         handle: a blocking handle.
         stream: gives bytes; compression is recognised, nothing is sought.
         hash_name: the instance's content hash.
+        maxdirent: most entries of a directory that is stored whole, 0 is no limit: see `flux.kvs.roots.maxdirent`.
         window: most requests under way, each with many blobs.
         size_limit: pass over values longer than that, in bytes; None is unlimited.
         told, skipped: called with each key that has been taken, or passed over for its size.
@@ -172,6 +178,7 @@ class Restore:
         handle: Handle,
         stream: IO[bytes],
         hash_name: str,
+        maxdirent: int,
         *,
         window: int = 16,
         bypass_cache: bool = False,
@@ -181,10 +188,12 @@ class Restore:
     ) -> None:
         self.stream = stream
         self.hash_name = hash_name
+        self.maxdirent = maxdirent
         self.size_limit = size_limit
         self.count = 0
         self._storer = Storer(handle, hash_name, window, bypass_cache)
         self._rootref = ""
+        self._largest = 0
         self._told = told
         self._skipped = skipped
         self._complete = True
@@ -206,7 +215,8 @@ class Restore:
         rootref = self._store_dir(root)
         self._storer.finish()
         wanted = self._rootref
-        if wanted.startswith(f"{self.hash_name}-") and wanted != rootref and self._complete:
+        comparable = wanted.startswith(f"{self.hash_name}-") and self._largest <= (self.maxdirent or MAXDIRENT)
+        if comparable and wanted != rootref and self._complete:
             raise ProtocolError(f"the archive is cut short or was changed: it should give {wanted}, not {rootref}")
         return rootref
 
@@ -258,7 +268,8 @@ class Restore:
             elif entry["type"] == "dir":
                 entry = treeobj.dirref(self._storer.store(treeobj.EMPTY_DIR))
             stored[name] = entry
-        return self._storer.store(treeobj.encode(treeobj.directory(stored)))
+        self._largest = max(self._largest, len(stored))
+        return store_dir(stored, self.maxdirent, self._storer.store)
 
 
 def _place(root: dict[str, Any], key: str, entry: TreeObj) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from flux.blobs import load_many, validate_many
 from flux.errors import ProtocolError
 from flux.kvs import treeobj
+from flux.kvs.hdir import Hdir, decode_dir
 from flux.kvs.pipeline import child_key
 from flux.kvs.treeobj import TreeObj
 
@@ -26,11 +27,13 @@ class Damage(NamedTuple):
         key: "" is the root directory.
         text: what is wrong, for people.
         left: what is whole of a value; None of a directory or of an entry that is none.
+        part: it is a large directory, and only some of its entries are lost.
     """
 
     key: str
     text: str
     left: TreeObj | None = None
+    part: bool = False
 
 
 class Check:
@@ -53,17 +56,17 @@ class Check:
 
     def damages(self, rootref: str) -> Iterator[Damage]:
         """Everything that is wrong. Values are read by the backing store, and are not sent here."""
-        level = [("", rootref)]
+        level = [_Stored("", rootref)]
         while level:
-            below: list[tuple[str, str]] = []
+            below: list[_Stored] = []
             values: list[tuple[str, TreeObj]] = []
-            for key, blob in load_many(self.handle, ((item[0], item[1]) for item in level), self.window, True):
-                found = [Damage(key, f"the directory cannot be loaded: {blob}")] if isinstance(blob, OSError) else []
-                entries: dict[str, Any] = {}
-                if not isinstance(blob, OSError):
-                    entries, found = _entries_of(key, blob)
+            for stored, blob in load_many(self.handle, ((item, item.ref) for item in level), self.window, True):
+                node, found = _node_of(stored, blob)
                 yield from found
-                self._sort(key, entries, below, values)
+                if isinstance(node, Hdir):
+                    below += [_Stored(stored.key, ref, True) for ref in node.stored]
+                    continue
+                self._sort(stored.key, node, below, values)
                 if len(values) >= _VALUES_AT_ONCE:
                     yield from self._bad_values(values)
                     values = []
@@ -71,14 +74,14 @@ class Check:
             level = below
 
     def _sort(
-        self, key: str, entries: dict[str, TreeObj], below: list[tuple[str, str]], values: list[tuple[str, TreeObj]]
+        self, key: str, entries: dict[str, TreeObj], below: list[_Stored], values: list[tuple[str, TreeObj]]
     ) -> None:
         for name, entry in entries.items():
             child = child_key(key, name)
             self.count += 1
             self._told(child)
             if entry["type"] == "dirref":
-                below.append((child, entry["data"][0]))
+                below.append(_Stored(child, entry["data"][0]))
             elif entry["type"] == "valref":
                 values.append((child, entry))
             elif entry["type"] == "dir":
@@ -99,29 +102,32 @@ class Check:
 _VALUES_AT_ONCE = 100_000
 
 
-def _entries_of(key: str, blob: bytes) -> tuple[dict[str, TreeObj], list[Damage]]:
-    """Entries of a directory that are well formed, and what is wrong with the others, or with all."""
+class _Stored(NamedTuple):
+    """A stored directory, or a bucket of one."""
+
+    key: str
+    ref: str
+    bucket: bool = False
+
+
+def _node_of(stored: _Stored, blob: bytes | OSError) -> tuple[dict[str, TreeObj] | Hdir, list[Damage]]:
+    """What is well formed in a stored directory, and what is wrong with the rest, or with all."""
+    what = "a bucket of the directory" if stored.bucket else "the directory"
+    if isinstance(blob, OSError):
+        return {}, [Damage(stored.key, f"{what} cannot be loaded: {blob}", part=stored.bucket)]
     try:
-        return treeobj_entries(blob), []
+        return decode_dir(blob), []
     except ProtocolError as whole:
         try:
             sound, bad = sound_entries(blob)
         except ProtocolError:
-            return {}, [Damage(key, f"this is no directory: {whole}")]
-    return sound, [Damage(child_key(key, name), f"this is no tree object: {text}") for name, text in bad.items()]
+            return {}, [Damage(stored.key, f"{what} cannot be read, this is no directory: {whole}", part=stored.bucket)]
+    texts = [Damage(child_key(stored.key, name), f"this is no tree object: {text}") for name, text in bad.items()]
+    return sound, texts
 
 
-def treeobj_entries(blob: bytes) -> dict[str, TreeObj]:
-    """Entries of an encoded directory. ProtocolError when it is none."""
-    obj = treeobj.decode(blob)
-    if obj["type"] != "dir":
-        raise ProtocolError(f"it is a {obj['type']}")
-    entries: dict[str, TreeObj] = obj["data"]
-    return entries
-
-
-def sound_entries(blob: bytes) -> tuple[dict[str, TreeObj], dict[str, str]]:
-    """Entries of an encoded directory that are well formed, and what is wrong with others: (entries, texts).
+def sound_entries(blob: bytes) -> tuple[dict[str, TreeObj] | Hdir, dict[str, str]]:
+    """What is well formed in a stored directory, and what is wrong with other entries: (entries or buckets, texts).
 
     Raises:
         ProtocolError: it is no directory at all.
@@ -131,7 +137,7 @@ def sound_entries(blob: bytes) -> tuple[dict[str, TreeObj], dict[str, str]]:
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise ProtocolError(f"a tree object must be JSON: {exc}") from None
     if not isinstance(obj, dict) or obj.get("type") != "dir" or not isinstance(obj.get("data"), dict):
-        raise ProtocolError("it is no directory")
+        return decode_dir(blob), {}
     sound: dict[str, TreeObj] = {}
     bad: dict[str, str] = {}
     for name, entry in obj["data"].items():

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from flux.kvs import treeobj
-from flux.kvs.pipeline import child_key, load_dirs, refuse
+from flux.kvs.hdir import Hdir
+from flux.kvs.pipeline import load_dirs, refuse
 from flux.kvs.roots import checkpoints, live_roots
 from flux.kvs.treeobj import TreeObj
 
@@ -58,11 +59,13 @@ def collect(
     return Collected(len(marker.seen), deleted)
 
 
-def references(entry: TreeObj) -> tuple[list[str], list[str]]:
-    """Blobrefs that a tree object holds: (of directories, of parts of values)."""
+def references(node: dict[str, TreeObj] | Hdir) -> tuple[list[str], list[str]]:
+    """Blobrefs that a stored directory holds: (of directories and their buckets, of parts of values)."""
+    if isinstance(node, Hdir):
+        return node.stored, []
     dirs: list[str] = []
     blobs: list[str] = []
-    todo = [entry]
+    todo = list(node.values())
     while todo:
         obj = todo.pop()
         if obj["type"] == "dirref":
@@ -107,12 +110,11 @@ class _Marker:
         level = [("", rootref)] if self._see(rootref) else []
         while level:
             below: list[tuple[str, str]] = []
-            for key, _ref, entries in load_dirs(self.handle, level, self.window, refuse, self.bypass_cache):
-                for name, entry in entries.items():
-                    dirs, blobs = references(entry)
-                    below += [(child_key(key, name), ref) for ref in dirs if self._see(ref)]
-                    for ref in blobs:
-                        self._see(ref)
+            for key, node in load_dirs(self.handle, level, self.window, refuse, self.bypass_cache):
+                dirs, blobs = references(node)
+                below += [(f"below {key or '.'}", ref) for ref in dirs if self._see(ref)]
+                for ref in blobs:
+                    self._see(ref)
             level = below
 
     def _see(self, ref: str) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from flux.blobs import Storer
 from flux.content import digest_of, load_async
 from flux.kvs import treeobj
 from flux.kvs.check import Damage, sound_entries
+from flux.kvs.hdir import Hdir, store_dir
 from flux.kvs.treeobj import TreeObj
 
 if TYPE_CHECKING:
@@ -30,16 +32,22 @@ class Mended(NamedTuple):
 
 
 def mend(
-    handle: Handle, rootref: str, hash_name: str, damages: Iterable[Damage], jobs_whole: bool = False
+    handle: Handle,
+    rootref: str,
+    hash_name: str,
+    maxdirent: int,
+    damages: Iterable[Damage],
+    jobs_whole: bool = False,
 ) -> tuple[str, list[Mended]]:
     """Store a tree without the damages; gives its root's blobref and what was done.
 
     Args:
         handle: a blocking handle of the instance owner.
+        maxdirent: most entries of a directory that is stored whole, 0 is no limit.
         damages: of the tree under rootref; the root itself is not among them.
         jobs_whole: a job of which a key is damaged goes to `LOST` with all it has.
     """
-    tree = _Tree(handle, rootref, hash_name)
+    tree = _Tree(handle, rootref, hash_name, maxdirent)
     done: list[Mended] = []
     jobs: dict[str, None] = {}
     for damage in damages:
@@ -47,7 +55,10 @@ def mend(
         if job is not None:
             jobs[job[0]] = None
         stays = job is not None or damage.key.startswith(f"{LOST}.")
-        if damage.left is None:
+        if damage.part:
+            tree.keep(damage.key)
+            done.append(Mended(damage.key, True, "what is whole of it stays"))
+        elif damage.left is None:
             tree.unlink(damage.key)
             done.append(Mended(damage.key, False, "unlinked"))
         elif stays:
@@ -71,16 +82,27 @@ class _Dir:
 class _Tree:
     """A tree of which directories are opened as they are needed; those that are open are stored anew by `seal`."""
 
-    def __init__(self, handle: Handle, rootref: str, hash_name: str) -> None:
+    def __init__(self, handle: Handle, rootref: str, hash_name: str, maxdirent: int) -> None:
         self._handle = handle
+        self._maxdirent = maxdirent
         self._storer = Storer(handle, hash_name, window=4)
         self._root = self._open(treeobj.dirref(rootref))
 
     def _open(self, entry: TreeObj) -> _Dir:
         if entry["type"] == "dir":
             return _Dir(dict(entry["data"]))
-        blob = load_async(self._handle, digest_of(entry["data"][0])).get()
-        return _Dir(dict(sound_entries(blob)[0]))
+        return _Dir(dict(self._entries(entry["data"][0])))
+
+    def _entries(self, ref: str) -> dict[str, TreeObj]:
+        """What is whole in a stored directory; lost buckets, which `Check` has told of, are left out."""
+        node, _bad = sound_entries(load_async(self._handle, digest_of(ref)).get())
+        if not isinstance(node, Hdir):
+            return node
+        entries: dict[str, TreeObj] = {}
+        for bucket in node.stored:
+            with suppress(OSError):
+                entries.update(self._entries(bucket))
+        return entries
 
     def _parent(self, key: str, make: bool = False) -> tuple[_Dir | None, str]:
         """The directory that a key is in, and the name there; without `make` None where there is none."""
@@ -98,6 +120,10 @@ class _Tree:
                 here.entries[part] = below
             here = below
         return here, name
+
+    def keep(self, key: str) -> None:
+        """Store a directory anew with what is whole of it."""
+        self._parent(f"{key}.any")
 
     def unlink(self, key: str) -> None:
         parent, name = self._parent(key)
@@ -128,4 +154,4 @@ class _Tree:
             name: treeobj.dirref(self._seal(entry)) if isinstance(entry, _Dir) else entry
             for name, entry in directory.entries.items()
         }
-        return self._storer.store(treeobj.encode(treeobj.directory(entries)))
+        return store_dir(entries, self._maxdirent, self._storer.store)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from flux.blobs import load_many
-from flux.errors import FluxError, ProtocolError
-from flux.kvs import treeobj
+from flux.errors import FluxError
+from flux.kvs.hdir import Hdir, decode_dir
 from flux.kvs.treeobj import TreeObj
 
 if TYPE_CHECKING:
@@ -26,26 +26,18 @@ def child_key(key: str, name: str) -> str:
 
 def load_dirs(
     handle: Handle, dirs: Iterable[tuple[str, str]], window: int, failed: Failed, bypass_cache: bool = False
-) -> Iterator[tuple[str, str, dict[str, TreeObj]]]:
-    """Directories given as (key, blobref), with their entries: (key, blobref, entries)."""
+) -> Iterator[tuple[str, dict[str, TreeObj] | Hdir]]:
+    """Stored directories given as (key, blobref), with what is in them: (key, entries or buckets)."""
     wanted = ((item, item[1]) for item in dirs)
-    for (key, ref), blob in load_many(handle, wanted, window, bypass_cache):
+    for (key, _ref), blob in load_many(handle, wanted, window, bypass_cache):
         try:
             if isinstance(blob, OSError):
                 raise blob
-            entries = _entries(ref, blob)
+            node = decode_dir(blob)
         except OSError as exc:
             failed(key, exc)
             continue
-        yield key, ref, entries
-
-
-def _entries(ref: str, blob: bytes) -> dict[str, TreeObj]:
-    obj = treeobj.decode(blob)
-    if obj["type"] != "dir":
-        raise ProtocolError(f"{ref} should be a directory, it is a {obj['type']}")
-    entries: dict[str, TreeObj] = obj["data"]
-    return entries
+        yield key, node
 
 
 def refuse(key: str, error: OSError) -> None:

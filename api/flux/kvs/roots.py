@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flux.constants import KVS_PRIMARY_NAMESPACE
+from flux.content import RawRPC
 from flux.errors import FluxError
+from flux.kvs.hdir import MAXDIRENT
 from flux.kvs.requests import getroot_async, namespace_list_async
 
 if TYPE_CHECKING:
     from flux.core.base import Handle
+    from flux.core.handle import Flux
 
-__all__ = ["Checkpoint", "checkpoints", "kvs_is_loaded", "live_roots", "put_checkpoint"]
+__all__ = ["Checkpoint", "checkpoints", "kvs_is_loaded", "live_roots", "maxdirent", "put_checkpoint"]
 
 
 class Checkpoint(msgspec.Struct):
@@ -51,6 +54,25 @@ def kvs_is_loaded(handle: Handle) -> bool:
             return False
         raise
     return True
+
+
+def maxdirent(handle: Flux) -> int:
+    """Most entries of a directory that is stored whole; 0, no limit, also where large directories have no other form.
+
+    That is stock Flux, which knows neither the attribute, which the kvs module sets, nor requests for many blobs.
+    """
+    try:
+        return int(handle.attr_get("kvs.maxdirent"))
+    except OSError as exc:
+        if exc.errno != errno.ENOENT:
+            raise
+    try:
+        RawRPC(handle, "content.store-many", b"", nodeid=0).get()
+    except FluxError as exc:
+        if exc.errno != errno.ENOSYS:
+            raise
+        return 0
+    return MAXDIRENT
 
 
 def live_roots(handle: Handle) -> dict[str, str]:

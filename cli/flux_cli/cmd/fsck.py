@@ -90,10 +90,11 @@ def _first_whole(handle: Flux, on_record: list[Checkpoint]) -> tuple[list[Damage
 
 def _repair(handle: Flux, root: Checkpoint, found: list[Damage], job_aware: bool) -> None:
     from flux.kvs.mend import LOST, mend
-    from flux.kvs.roots import put_checkpoint
+    from flux.kvs.roots import maxdirent, put_checkpoint
 
     hash_name = handle.attr_get("content.hash")
-    rootref, done = mend(handle, root.rootref, hash_name, [damage for damage in found if damage.key], job_aware)
+    damages = [damage for damage in found if damage.key]
+    rootref, done = mend(handle, root.rootref, hash_name, maxdirent(handle), damages, job_aware)
     for mended in done:
         _tell(f"{mended.key}: {mended.text}")
     put_checkpoint(handle, rootref, root.sequence + 1, time.time())

@@ -66,12 +66,14 @@ def _check_unloaded(handle: Flux) -> None:
 
 def _read(handle: Flux, args: argparse.Namespace) -> str:
     from flux.kvs.archive import Restore
+    from flux.kvs.roots import maxdirent
 
     with _input(args.infile) as stream:
         restore = Restore(
             handle,
             stream,
             handle.attr_get("content.hash"),
+            maxdirent(handle),
             window=args.maxreqs,
             bypass_cache=args.no_cache,
             size_limit=args.size_limit,

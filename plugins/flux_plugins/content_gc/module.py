@@ -19,6 +19,7 @@ from flux.content import RawRPC, digest_of
 from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.collect import references
+from flux.kvs.hdir import decode_dir
 from flux.message import Message
 from flux.module import DEFERRED, Module, Subscribers, event, request
 from flux_plugins.content_gc.history import History
@@ -167,7 +168,7 @@ class ContentGc(Module):
             for ref, blob in zip(refs, loaded, strict=False):
                 if blob is None:
                     blob = await RawRPC(self.flux, "content.load", digest_of(ref))
-                more_dirs, more_blobs = references(treeobj.decode(blob))
+                more_dirs, more_blobs = references(decode_dir(blob))
                 dirs += more_dirs
                 blobs += more_blobs
             refs = refs[len(loaded) :]

@@ -6,10 +6,10 @@ import errno
 from typing import Any, Generic, TypeVar
 
 from flux.errors import FluxError, ProtocolError
-from flux.kvs import treeobj
+from flux.kvs.hdir import Hdir, bucket_of, decode_dir
 from flux.kvs.treeobj import TreeObj
 
-__all__ = ["Missing", "TreeCache"]
+__all__ = ["Missing", "TreeCache", "Unread"]
 
 Entries = dict[str, TreeObj]
 V = TypeVar("V")
@@ -29,6 +29,10 @@ class Missing(Exception):
     def __init__(self, refs: list[str]) -> None:
         super().__init__(refs)
         self.refs = refs
+
+
+class Unread(Missing):
+    """A large directory that is wanted whole: see `TreeCache.whole`."""
 
 
 class _Generations(Generic[V]):
@@ -64,26 +68,72 @@ class _Generations(Generic[V]):
 
 
 class TreeCache:
-    """Directories and blobs by blobref. What is in it is shared and must not be changed."""
+    """Directories and blobs by blobref. What is in it is shared and must not be changed.
+
+    Attributes:
+        gathered: large directories that were read for a `whole` to come.
+        held: blobs that are kept, however full the cache is, until whoever put them there takes them out.
+    """
 
     def __init__(self, dirs_limit: int = _DIRS_LIMIT, blobs_limit: int = _BLOBS_LIMIT) -> None:
-        self._dirs: _Generations[Entries] = _Generations(dirs_limit)
+        self._dirs: _Generations[Entries | Hdir] = _Generations(dirs_limit)
         self._blobs: _Generations[bytes] = _Generations(blobs_limit)
+        self.gathered: dict[str, Entries] = {}
+        self.held: dict[str, bytes] = {}
 
-    def dir(self, ref: str) -> Entries:
-        """Entries of a stored directory.
+    def node(self, ref: str) -> Entries | Hdir:
+        """A stored directory: its entries, or its buckets.
 
         Raises:
             Missing: when it is not in memory.
             FluxError: ENOTRECOVERABLE when the blob is no directory.
         """
-        entries = self._dirs.get(ref)
-        if entries is None:
+        node = self._dirs.get(ref)
+        if node is None:
             blob = self._blobs.get(ref)
             if blob is None:
+                blob = self.held.get(ref)
+            if blob is None:
                 raise Missing([ref])
-            entries = _decode_dir(ref, blob)
-            self._dirs.put(ref, entries, len(blob))
+            node = _decode_dir(ref, blob)
+            self._dirs.put(ref, node, len(blob))
+        return node
+
+    def nodes(self, refs: list[str]) -> list[Entries | Hdir]:
+        """Stored directories. Missing names all that are not in memory."""
+        found: list[Entries | Hdir] = []
+        missing: list[str] = []
+        for ref in refs:
+            try:
+                found.append(self.node(ref))
+            except Missing:
+                missing.append(ref)
+        if missing:
+            raise Missing(missing)
+        return found
+
+    def entry(self, ref: str, name: str) -> TreeObj | None:
+        """The entry of a name in a stored directory, None when there is none. Errors: see `node`."""
+        node = self.node(ref)
+        while isinstance(node, Hdir):
+            bucket = node.refs[bucket_of(name, node.level, len(node.refs))]
+            if bucket is None:
+                return None
+            node = self.node(bucket)
+        return node.get(name)
+
+    def whole(self, ref: str) -> Entries:
+        """All entries of a stored directory.
+
+        Raises:
+            Unread: it is large; it is to be put into `gathered` first, from where it is taken.
+        """
+        node = self.node(ref)
+        if not isinstance(node, Hdir):
+            return node
+        entries = self.gathered.pop(ref, None)
+        if entries is None:
+            raise Unread([ref])
         return entries
 
     def blobs(self, refs: list[str]) -> list[bytes]:
@@ -94,9 +144,9 @@ class TreeCache:
             raise Missing([ref for ref, blob in zip(refs, found, strict=True) if blob is None])
         return blobs
 
-    def put_dir(self, ref: str, entries: Entries, size: int) -> None:
-        """Keep a directory whose encoding is size bytes long."""
-        self._dirs.put(ref, entries, size)
+    def put_dir(self, ref: str, node: Entries | Hdir, size: int) -> None:
+        """Keep a stored directory whose encoding is size bytes long."""
+        self._dirs.put(ref, node, size)
 
     def put_blob(self, ref: str, blob: bytes) -> None:
         self._blobs.put(ref, blob, len(blob) + 100)
@@ -109,12 +159,8 @@ class TreeCache:
         return {"directories": len(self._dirs), "blobs": len(self._blobs)}
 
 
-def _decode_dir(ref: str, blob: bytes) -> Entries:
+def _decode_dir(ref: str, blob: bytes) -> Entries | Hdir:
     try:
-        obj = treeobj.decode(blob)
+        return decode_dir(blob)
     except ProtocolError as exc:
         raise FluxError(ENOTRECOVERABLE, f"{ref} should be a directory: {exc}") from None
-    if obj["type"] != "dir":
-        raise FluxError(ENOTRECOVERABLE, f"{ref} should be a directory, it is a {obj['type']}")
-    entries: Entries = obj["data"]
-    return entries

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from flux.errors import FluxError
 from flux.kvs import treeobj
+from flux.kvs.hdir import MAXDIRENT, Hdir, encode_hdir, limit_at, split
 from flux.kvs.treeobj import INLINE_MAX, TreeObj
 from flux_plugins.kvs.cache import Missing, TreeCache
 from flux_plugins.kvs.keys import MAX_DEPTH, MAX_LINKS, split_key
+from flux_plugins.kvs.large import LargeDir, open_dir
 from flux_plugins.kvs.transaction import Edit, Transaction
 
 __all__ = ["RootUpdate", "TreeEditor", "merge"]
@@ -21,8 +23,11 @@ class _Node:
 
     __slots__ = ("entries",)
 
-    def __init__(self, entries: dict[str, TreeObj | _Node]) -> None:
+    def __init__(self, entries: _Entries) -> None:
         self.entries = entries
+
+
+_Entries = dict[str, TreeObj | _Node] | LargeDir
 
 
 class TreeEditor:
@@ -34,18 +39,20 @@ class TreeEditor:
         rootref: blobref of the root directory.
         cache: gives directories; gets the new ones.
         hash_name: the instance's content hash.
+        maxdirent: most entries of a directory that is stored whole; 0 is no limit.
 
     Attributes:
         blobs: what has to be stored, by blobref.
         keys: the keys that were written to.
     """
 
-    def __init__(self, rootref: str, cache: TreeCache, hash_name: str = "sha1") -> None:
+    def __init__(self, rootref: str, cache: TreeCache, hash_name: str, maxdirent: int) -> None:
         self._cache = cache
+        self._maxdirent = maxdirent
         self._hash_name = hash_name
         self._hash = treeobj.hasher(hash_name)
-        self._undo: list[tuple[dict[str, TreeObj | _Node], str, TreeObj | _Node | None]] = []
-        self._root = _Node(dict(cache.dir(rootref)))
+        self._undo: list[tuple[_Entries, str, TreeObj | _Node | None]] = []
+        self._root = _Node(open_dir(cache, rootref))
         self.blobs: dict[str, bytes] = {}
         self.keys: dict[str, None] = {}
 
@@ -53,31 +60,56 @@ class TreeEditor:
         """Apply one transaction, wholly or not at all.
 
         Raises:
-            Missing: a directory has to be loaded first.
+            Missing: directories have to be loaded first; it names what is known to be needed by now.
             FluxError: EISDIR, EOPNOTSUPP append to a directory, a symlink; ELOOP; EINVAL a path through a link
                 to another namespace; ENOTRECOVERABLE a damaged tree.
         """
         self._undo = []
+        missing: list[str] = []
         try:
             for edit in edits:
-                self._apply(edit)
-        except (FluxError, Missing):
+                try:
+                    self._apply(edit)
+                except Missing as exc:
+                    missing += exc.refs
+        except FluxError:
+            if not missing:
+                self._roll_back()
+                raise
+        if missing:
             self._roll_back()
-            raise
+            raise Missing(missing)
         for edit in edits:
             self.keys[".".join(edit.path)] = None
 
     def seal(self) -> str:
-        """Encode what has changed; gives the new root's blobref. The editor is used up."""
-        return self._seal(self._root)
+        """Encode what has changed; gives the new root's blobref. The editor is used up.
 
-    def _seal(self, node: _Node) -> str:
-        entries: dict[str, TreeObj] = {}
-        for name, entry in node.entries.items():
-            entries[name] = treeobj.dirref(self._seal(entry)) if type(entry) is _Node else entry  # type: ignore[assignment]
-        blob = treeobj.encode({"data": entries, "type": "dir", "ver": 1})
+        Raises:
+            Missing: buckets of a directory that is large no more have to be loaded first.
+        """
+        return self._seal(self._root.entries)
+
+    def _seal(self, entries: _Entries, level: int = 0) -> str:
+        if isinstance(entries, LargeDir):
+            if entries.total > limit_at(entries.level, self._maxdirent):
+                return self._seal_hdir(Hdir(entries.level, entries.total, entries.seal(self._seal)))
+            entries = entries.everything()
+        if len(entries) > limit_at(level, self._maxdirent):
+            refs = [self._seal(part, level + 1) if part else None for part in split(entries, level)]
+            return self._seal_hdir(Hdir(level, len(entries), refs))
+        sealed: dict[str, TreeObj] = {}
+        for name, entry in entries.items():
+            sealed[name] = treeobj.dirref(self._seal(entry.entries)) if type(entry) is _Node else entry  # type: ignore[assignment]
+        blob = treeobj.encode({"data": sealed, "type": "dir", "ver": 1})
         ref = self._store(blob)
-        self._cache.put_dir(ref, entries, len(blob))
+        self._cache.put_dir(ref, sealed, len(blob))
+        return ref
+
+    def _seal_hdir(self, hdir: Hdir) -> str:
+        blob = encode_hdir(*hdir)
+        ref = self._store(blob)
+        self._cache.put_dir(ref, hdir, len(blob))
         return ref
 
     def _store(self, blob: bytes) -> str:
@@ -139,7 +171,7 @@ class TreeEditor:
         entry = node.entries.get(name)
         if isinstance(entry, dict):
             if entry["type"] == "dirref":
-                entry = node.entries[name] = _Node(dict(self._cache.dir(entry["data"][0])))
+                entry = node.entries[name] = _Node(open_dir(self._cache, entry["data"][0]))
             elif entry["type"] == "dir":
                 entry = node.entries[name] = _Node(dict(entry["data"]))
         return entry
@@ -197,22 +229,33 @@ class RootUpdate(NamedTuple):
     failed: list[tuple[Transaction, FluxError]]
 
 
-def merge(rootref: str, transactions: Sequence[Transaction], cache: TreeCache, hash_name: str = "sha1") -> RootUpdate:
+def merge(
+    rootref: str,
+    transactions: Sequence[Transaction],
+    cache: TreeCache,
+    hash_name: str = "sha1",
+    maxdirent: int = MAXDIRENT,
+) -> RootUpdate:
     """Apply transactions in order, as one new root; one that fails leaves no trace.
 
     Raises:
-        Missing: a directory has to be loaded first; nothing has been done.
+        Missing: directories have to be loaded first; nothing has been done.
         FluxError: ENOTRECOVERABLE when the root itself is damaged.
     """
-    editor = TreeEditor(rootref, cache, hash_name)
+    editor = TreeEditor(rootref, cache, hash_name, maxdirent)
     applied: list[Transaction] = []
     failed: list[tuple[Transaction, FluxError]] = []
+    missing: list[str] = []
     for transaction in transactions:
         try:
             editor.apply(transaction.edits)
+        except Missing as exc:
+            missing += exc.refs
         except FluxError as exc:
             failed.append((transaction, exc))
         else:
             applied.append(transaction)
+    if missing:
+        raise Missing(missing)
     newref = editor.seal() if applied else None
     return RootUpdate(newref, editor.blobs, editor.keys, applied, failed)

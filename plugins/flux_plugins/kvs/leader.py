@@ -55,6 +55,7 @@ class Leader:
         self.relays = Relays()
         self._ready: list[Namespace] = []
         self._count = 0
+        self._loading: set[str] = set()
 
     # -- life cycle
 
@@ -78,7 +79,7 @@ class Leader:
         for checkpoint in msgspec.convert(answer["value"], list[Checkpoint]):
             try:
                 await self.kvs.load([checkpoint.rootref])
-                self.kvs.cache.dir(checkpoint.rootref)
+                self.kvs.cache.node(checkpoint.rootref)
             except FluxError as exc:
                 self.kvs.log.error("a checkpoint cannot be used", rootref=checkpoint.rootref, error=str(exc))
                 continue
@@ -105,6 +106,8 @@ class Leader:
             "sequence": primary.rootseq,
             "timestamp": time.time(),
         }
+        if self.unstored:
+            self._store({})
         failpoint("kvs.checkpoint")
         await self.kvs.flux.rpc("content.checkpoint-put", {"value": value}, nodeid=0)
 
@@ -218,22 +221,32 @@ class Leader:
             return None
         group = _next_group(namespace.queue)
         try:
-            update = merge(namespace.rootref, group, self.kvs.cache, self.kvs.hash_name)
+            update = merge(namespace.rootref, group, self.kvs.cache, self.kvs.hash_name, self.kvs.maxdirent)
         except Missing as missing:
+            self._loading.add(namespace.name)
             self.kvs.spawn(self._load(namespace, missing.refs), f"load for {namespace.name}")
             return None
         except FluxError as exc:
             update = RootUpdate(None, {}, {}, [], [(transaction, exc) for transaction in group])
         del namespace.queue[: len(group)]
+        self._release(namespace)
         return update
 
     async def _load(self, namespace: Namespace, refs: list[str]) -> None:
         try:
-            await self.kvs.load(refs)
+            await self.kvs.load(refs, hold=True)
         except FluxError as exc:
+            self._release(namespace)
             group, namespace.queue = namespace.queue, []
             self._fail(namespace, [(transaction, exc) for transaction in group])
         self._go_on(namespace)
+
+    def _release(self, namespace: Namespace) -> None:
+        """What was loaded for its commits has been used; once that is so for all namespaces, forget it."""
+        if self._loading:
+            self._loading.discard(namespace.name)
+            if not self._loading:
+                self.kvs.cache.held.clear()
 
     def _finish(self, namespace: Namespace, update: RootUpdate, rootref: str) -> None:
         """Tell everyone of the new root."""
@@ -274,6 +287,7 @@ class Leader:
         if namespace.queue and self.namespaces.get(namespace.name) is namespace:
             self._schedule(namespace)
         else:
+            self._release(namespace)
             namespace.busy = False
 
     def _fail(self, namespace: Namespace, failed: list[tuple[Transaction, FluxError]]) -> None:

@@ -23,7 +23,7 @@ def lookup(cache: TreeCache, rootref: str, key: str, flags: int, root_of: RootOf
     """The object under a key, as the lookup flags ask for it.
 
     Raises:
-        Missing: blobs have to be loaded first.
+        Missing: blobs have to be loaded first; Unread: a large directory has to be gathered.
         FluxError: ENOENT no such key; EISDIR, ENOTDIR, EINVAL it is something else than the flags say;
             ELOOP more than 10 symlinks; ENOTRECOVERABLE a damaged tree.
     """
@@ -41,7 +41,7 @@ def find(cache: TreeCache, rootref: str, key: str, root_of: RootOf, follow: bool
     entry = treeobj.dirref(rootref)
     i = links = 0
     while i < len(path):
-        found = _entries_on_the_way(cache, entry).get(path[i])
+        found = _entry_in(cache, entry, path[i])
         if found is None:
             raise FluxError(errno.ENOENT)
         entry = found
@@ -58,9 +58,13 @@ def find(cache: TreeCache, rootref: str, key: str, root_of: RootOf, follow: bool
     return entry
 
 
-def _entries_on_the_way(cache: TreeCache, entry: TreeObj) -> dict[str, TreeObj]:
-    if entry["type"] in ("dirref", "dir"):
-        return _entries(cache, entry)
+def _entry_in(cache: TreeCache, entry: TreeObj, name: str) -> TreeObj | None:
+    kind = entry["type"]
+    if kind == "dirref":
+        return cache.entry(_ref_of(entry), name)
+    if kind == "dir":
+        found: TreeObj | None = entry["data"].get(name)
+        return found
     raise FluxError(errno.ENOENT)
 
 
@@ -68,10 +72,14 @@ def _entries(cache: TreeCache, entry: TreeObj) -> dict[str, TreeObj]:
     if entry["type"] == "dir":
         entries: dict[str, TreeObj] = entry["data"]
         return entries
-    refs = entry["data"]
+    return cache.whole(_ref_of(entry))
+
+
+def _ref_of(dirref: TreeObj) -> str:
+    refs = dirref["data"]
     if len(refs) != 1:
         raise FluxError(ENOTRECOVERABLE, f"a dirref holds one blobref, not {len(refs)}")
-    return cache.dir(refs[0])
+    return str(refs[0])
 
 
 def interpret(cache: TreeCache, entry: TreeObj, flags: int) -> TreeObj:

@@ -15,9 +15,11 @@ from flux.constants import FLUX_KVS_SYNC, KVS_PRIMARY_NAMESPACE
 from flux.content import digest_of, load_async
 from flux.errors import FluxError, ProtocolError, as_flux_error
 from flux.idset import IDset
+from flux.kvs.hdir import MAXDIRENT, Hdir
+from flux.kvs.treeobj import TreeObj
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
-from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache
+from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache, Unread
 from flux_plugins.kvs.follower import Follower
 from flux_plugins.kvs.leader import Leader
 from flux_plugins.kvs.lookup import find, lookup, value_blobs
@@ -37,6 +39,9 @@ __all__ = ["Kvs"]
 
 T = TypeVar("T")
 
+_MAXDIRENT = "kvs.maxdirent"
+_LOADS_AT_ONCE = 64
+
 
 class Kvs(Module):
     """The key-value store."""
@@ -48,6 +53,7 @@ class Kvs(Module):
     async def start(self) -> None:
         self.cache = TreeCache()
         self.hash_name = await self.flux.attr_get("content.hash")
+        self.maxdirent = self._choose_maxdirent()
         self.leader: Leader | None = None
         self.follower: Follower | None = None
         if self.rank == 0:
@@ -56,6 +62,16 @@ class Kvs(Module):
         else:
             self.follower = Follower(self)
         self.known: Leader | Follower = self.leader or self.follower  # type: ignore[assignment]
+
+    def _choose_maxdirent(self) -> int:
+        """Most entries of a directory that is stored whole; 0 is no limit (attribute kvs.maxdirent)."""
+        attrs = self.attrs if self.broker is None else self.broker.attrs
+        text = attrs.get(_MAXDIRENT) or str(MAXDIRENT)
+        if not text.isdecimal():
+            raise FluxError(errno.EINVAL, f"{_MAXDIRENT} is a number of directory entries, or 0, not {text!r}")
+        if self.broker is not None:
+            self.broker.attrs.set(_MAXDIRENT, text, immutable=True)
+        return int(text)
 
     async def stop(self) -> None:
         if self.leader is not None:
@@ -74,7 +90,9 @@ class Kvs(Module):
 
     async def _retry(self, function: Callable[[], T], missing: Missing | Unknown) -> T:
         while True:
-            if isinstance(missing, Missing):
+            if isinstance(missing, Unread):
+                self.cache.gathered[missing.refs[0]] = await self._gather(missing.refs[0])
+            elif isinstance(missing, Missing):
                 await self.load(missing.refs)
             else:
                 assert self.follower is not None
@@ -84,19 +102,44 @@ class Kvs(Module):
             except (Missing, Unknown) as exc:
                 missing = exc
 
-    async def load(self, refs: list[str]) -> None:
-        """Load blobs into the cache. FluxError ENOTRECOVERABLE when one is nowhere."""
+    async def load(self, refs: list[str], hold: bool = False) -> None:
+        """Load blobs into the cache, and into what it holds. FluxError ENOTRECOVERABLE when one is nowhere."""
         unstored = self.leader.unstored if self.leader is not None else {}
+        requests = [(ref, load_async(self.flux, digest_of(ref))) for ref in dict.fromkeys(refs) if ref not in unstored]
         for ref in unstored.keys() & set(refs):
-            self.cache.put_blob(ref, unstored[ref])
-        requests = [(ref, load_async(self.flux, digest_of(ref))) for ref in refs if ref not in unstored]
+            self._loaded(ref, unstored[ref], hold)
         for ref, load in requests:
             try:
-                self.cache.put_blob(ref, await load)
+                self._loaded(ref, await load, hold)
             except FluxError as exc:
                 if exc.errno == errno.ENOENT:
                     raise FluxError(ENOTRECOVERABLE, f"{ref} is not in the content store") from None
                 raise
+
+    def _loaded(self, ref: str, blob: bytes, hold: bool) -> None:
+        self.cache.put_blob(ref, blob)
+        if hold:
+            self.cache.held[ref] = blob
+
+    async def _gather(self, ref: str) -> dict[str, TreeObj]:
+        """All entries of a large directory. Errors: see `load`."""
+        entries: dict[str, TreeObj] = {}
+        todo = [ref]
+        while todo:
+            batch, todo = todo[-_LOADS_AT_ONCE:], todo[:-_LOADS_AT_ONCE]
+            for node in await self._nodes(batch):
+                if isinstance(node, Hdir):
+                    todo += node.stored
+                else:
+                    entries.update(node)
+        return entries
+
+    async def _nodes(self, refs: list[str]) -> list[dict[str, TreeObj] | Hdir]:
+        while True:
+            try:
+                return self.cache.nodes(refs)
+            except Missing as missing:
+                await self.load(missing.refs)
 
     def _root_of(self, userid: int, rolemask: int, name: str) -> str:
         return self._open(name, userid, rolemask).rootref
