@@ -61,6 +61,21 @@ def test_a_commit_lost_with_its_broker_is_an_error_and_others_go_on() -> None:
         assert not kvs.exists(root, "lost")
 
 
+def test_what_content_refused_is_stored_before_a_root_is_on_record(tmp_path: Path) -> None:
+    attrs = {"statedir": str(tmp_path)}
+    with Instance(attrs=attrs, args=STORE) as running:
+        handle = running.handle()
+        for module in ("content-sqlite", "content"):
+            assert running.run("flux", "module", "remove", "-f", module).returncode == 0
+        kvs.commit(handle, txn=KVSTxn().put("refused", "x" * 100))
+        for module in ("content", "content-sqlite"):
+            assert running.run("flux", "module", "load", module).returncode == 0
+        running.run("flux", "module", "remove", "kvs", check=True)
+        running.kill()
+    with Instance(attrs=attrs, args=STORE) as running:
+        assert kvs.get(running.handle(), "refused") == "x" * 100
+
+
 # -- the failpoints themselves
 
 
