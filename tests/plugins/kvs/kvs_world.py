@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from kvs_model import Model, Refused, plain
 
+import flux
 from flux import kvs
 from flux.constants import (
     FLUX_KVS_NO_MERGE,
@@ -85,7 +86,7 @@ class World:
 
     def __init__(self, running: Instance, A: str = "") -> None:
         self.running = running
-        self.handles = [running.handle(rank) for rank in range(SIZE)]
+        self.handles = self._connect()
         self.spaces: dict[str, Tracked] = {}
         self.names = {"A": A or f"model-{next(_numbers)}", "B": f"model-{next(_numbers)}"}
         if A:
@@ -96,6 +97,13 @@ class World:
         self.told: list[bytes] = []
         self.append_log(0, b"begin")
         self.watches = self._watch_log()
+
+    def _connect(self) -> list[Any]:
+        return [flux.Flux(self.running.uri_of(rank)) for rank in range(SIZE)]
+
+    def _disconnect(self) -> None:
+        for handle in self.handles:
+            handle.close()
 
     def _empty(self, name: str) -> None:
         handle = self.handles[0]
@@ -260,21 +268,25 @@ class World:
     def restart(self) -> None:
         """End the instance and start it again on the same database: only the primary namespace outlasts that."""
         self._close_watches()
+        self._disconnect()
         assert self.running.stop() == 0
         self.running.start()
-        self.handles = [self.running.handle(rank) for rank in range(SIZE)]
+        self.handles = self._connect()
         del self.spaces["B"]
         self.watches = self._watch_log()
         self.create("B")
 
     def close(self) -> None:
         """Compare everything, and leave nothing behind."""
-        for rank in range(SIZE):
-            for space in self.spaces:
-                self.compare(rank, space)
-        self._close_watches()
-        for space in [space for space in self.spaces if self.names[space] != PRIMARY]:
-            self.remove(space, 0)
+        try:
+            for rank in range(SIZE):
+                for space in self.spaces:
+                    self.compare(rank, space)
+            self._close_watches()
+            for space in [space for space in self.spaces if self.names[space] != PRIMARY]:
+                self.remove(space, 0)
+        finally:
+            self._disconnect()
 
     def _close_watches(self) -> None:
         """Every append was told on every rank, once and in order; then each watch is cancelled."""

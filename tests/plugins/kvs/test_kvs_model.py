@@ -120,9 +120,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 @pytest.mark.timeout(3600 if EXAMPLES else 300)
 def test_every_rank_reads_what_the_model_says(running: Instance) -> None:
-    run(lambda: StoreAgainstModel(running), examples=30, steps=30)
+    run(lambda: StoreAgainstModel(running), examples=20, steps=30)
 
 
 @pytest.mark.timeout(3600 if EXAMPLES else 300)
 def test_the_primary_namespace_is_the_same_after_restarts(running: Instance) -> None:
-    run(lambda: StoreWithRestarts(running), examples=4, steps=15)
+    run(lambda: StoreWithRestarts(running), examples=3, steps=12)
