@@ -1,0 +1,109 @@
+"""A million keys in nested directories and as many in one, on this project: `python -m bench.million [KEYS]`.
+
+Prints the rate of puts and the broker's memory for each tenth, then checks what is to be true after it: a restart finds
+all, `flux fsck` finds nothing wrong, and a dump that is restored into a fresh instance has the same trees.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import flux.kvs
+from flux.constants import FLUX_KVS_TREEOBJ
+from flux.core.handle import Flux
+from flux.kvs import KVSTxn
+from flux.testing import Instance
+
+BATCH, SINGLES = 100, 500
+
+
+def nested(number: int) -> str:
+    return f"nested.{number // 10_000}.{number // 100 % 100}.k{number % 100}"
+
+
+def flat(number: int) -> str:
+    return f"flat.k{number}"
+
+
+def memory(pid: int) -> int:
+    """Resident MiB of a process."""
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+
+
+def fill(handle: Flux, key: Callable[[int], str], first: int, last: int) -> float:
+    """Put keys, some in each commit; gives keys per second."""
+    begin = time.perf_counter()
+    for start in range(first, last, BATCH):
+        txn = KVSTxn()
+        for number in range(start, min(start + BATCH, last)):
+            txn.put(key(number), number)
+        flux.kvs.commit(handle, txn=txn)
+    return (last - first) / (time.perf_counter() - begin)
+
+
+def singles(handle: Flux, key: Callable[[int], str], count: int) -> float:
+    """Put keys that are there already, at random, each in a commit of its own; gives commits per second."""
+    begin = time.perf_counter()
+    for _ in range(SINGLES):
+        number = random.randrange(count)
+        flux.kvs.commit(handle, txn=KVSTxn().put(key(number), number))
+    return SINGLES / (time.perf_counter() - begin)
+
+
+def grow(instance: Instance, key: Callable[[int], str], count: int) -> None:
+    handle = instance.handle()
+    pid = int(handle.attr_get("broker.pid"))
+    rates = []
+    for tenth in range(10):
+        last = count * (tenth + 1) // 10
+        rates.append((fill(handle, key, count * tenth // 10, last), singles(handle, key, last)))
+        print(f"{last:>9} {key(last)}: {rates[-1][0]:,.0f} puts/s, {rates[-1][1]:,.0f} commits/s, {memory(pid)} MiB")
+    ratios = [last / first for first, last in zip(rates[0], rates[-1], strict=True)]
+    print(f"the end to the beginning: puts {ratios[0]:.2f}, commits {ratios[1]:.2f}", flush=True)
+
+
+def command(instance: Instance, *words: str) -> str:
+    begin = time.perf_counter()
+    result = instance.run("flux", *words, timeout=3600)
+    if result.returncode:
+        raise SystemExit(f"flux {words[0]}: {result.stderr}")
+    print(f"flux {words[0]}: {time.perf_counter() - begin:.1f} s, {result.stderr.strip()}", flush=True)
+    return result.stdout
+
+
+def trees(instance: Instance, under: str = "") -> list[str]:
+    """Blobrefs of the two trees."""
+    keys = [f"{under}{key(0).partition('.')[0]}" for key in (nested, flat)]
+    return [flux.kvs.lookup_async(instance.handle(), key, FLUX_KVS_TREEOBJ).get()["data"][0] for key in keys]
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as place:
+        attrs = {"statedir": place}
+        archive = str(Path(place, "dump.tar"))
+        with Instance(1, attrs=attrs, timeout=600) as instance:
+            grow(instance, nested, count)
+            grow(instance, flat, count)
+            roots = trees(instance)
+        print(f"content.sqlite: {Path(place, 'content.sqlite').stat().st_size >> 20} MiB")
+        with Instance(1, attrs=attrs, timeout=600) as instance:
+            if trees(instance) != roots:
+                raise SystemExit("after a restart there are other trees")
+            command(instance, "fsck")
+            command(instance, "dump", archive)
+        with Instance(1, timeout=600) as instance:
+            command(instance, "restore", "--key=again", archive)
+            if trees(instance, "again.") != roots:
+                raise SystemExit("the dump, restored, has other trees")
+        print("after a restart, and from a dump, there are the same trees")
+
+
+main()
