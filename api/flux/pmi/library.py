@@ -40,7 +40,8 @@ class LibraryClient:
         self.path = path
         self.rank = self.size = 0
         try:
-            self._library = ctypes.CDLL(path)
+            # plugins that Slurm's library loads look for its symbols among the global ones
+            self._library = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
         except OSError as exc:
             raise FluxError(ENOENT, f"PMI library {path} cannot be loaded: {exc}") from None
         missing = [name for name in _CALLS if not hasattr(self._library, f"PMI_{name}")]

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PMIBootstrap"]
 
-_LAUNCHERS = ("SLURM_PROCID", "PALS_RANKID", "ALPS_APP_PE")
+_LAUNCHERS = ("SLURM_STEP_ID", "PALS_RANKID", "ALPS_APP_PE")
+LIBRARIES = ("libpmi.so", "libpmi.so.0")
+"""Names that the linker may know a launcher's library by; without its development files only the second."""
 _VARIABLES = ("PMI_FD", "PMI_PORT", "PMI_ID", "PMI_RANK", "PMI_SIZE", "PMI_SPAWNED", "FLUX_PMI_LIBRARY_PATH")
 _ENCLOSING = {
     "parent-uri": "FLUX_URI",
@@ -73,7 +75,7 @@ class PMIBootstrap(Bootstrap):
             return PMIClient.from_port(self.environ)
         from flux.pmi.library import LibraryClient
 
-        return LibraryClient(_library(self.environ) or "libpmi.so")
+        return LibraryClient(_library(self.environ) or LIBRARIES[0])
 
     def _attributes(self, kvsname: str) -> dict[str, str]:
         attrs = {"instance-level": "0"}
@@ -160,4 +162,4 @@ def _library(environ: Mapping[str, str]) -> str | None:
         return named
     from flux.pmi.library import is_loadable
 
-    return "libpmi.so" if is_loadable("libpmi.so") else None
+    return next(filter(is_loadable, LIBRARIES), None)
