@@ -1,21 +1,37 @@
 """The instance's configuration object: config.get, config.load, config.reload; SIGHUP reloads it too.
 
-Rank 0 reads it and asks every module on its rank; the other brokers follow their parent's streaming config.get.
+Rank 0 reads it and asks every module on its rank; the other brokers follow their parent's streaming config.get. With
+config.change-all rank 0 asks all brokers first (config.prepare), and takes back what was accepted (config.undo) when
+one of them refuses.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 from typing import Any
 
+import msgspec
+
 from flux.configfile import read_config, unknown_tables
 from flux.constants import FLUX_NODEID_UPSTREAM
 from flux.errors import FluxError, ProtocolError
+from flux.idset import IDset
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, USER, Module, Subscribers, request
 
 __all__ = ["Config"]
+
+
+class ChangeRequest(msgspec.Struct):
+    """conf: the new configuration; None reads the files again."""
+
+    conf: dict[str, Any] | None = None
+
+
+class PrepareRequest(msgspec.Struct):
+    conf: dict[str, Any]
 
 
 class Config(Module):
@@ -30,6 +46,7 @@ class Config(Module):
         self._followers = Subscribers(self)
         self._upstream: Any = None
         self._current: dict[str, Any] = {}
+        self._prepared: dict[str, Any] | None = None
 
     def start(self) -> None:
         self._current = dict(self.conf)
@@ -67,13 +84,14 @@ class Config(Module):
             raise FluxError(errno.EINVAL, "configuration can only be changed on rank 0")
 
     async def _reload(self) -> None:
-        path = self.broker.attrs.get("config.path")
+        await self._install(self._read())
+        self.log.info(f"configuration reloaded from {self.broker.attrs.get('config.path') or 'nowhere: it is empty'}")
+
+    def _read(self) -> dict[str, Any]:
         try:
-            conf = read_config(path)
+            return read_config(self.broker.attrs.get("config.path"))
         except FluxError as exc:
             raise FluxError(exc.errno, f"Config file error: {exc}") from None
-        await self._install(conf)
-        self.log.info(f"configuration reloaded from {path or 'nowhere: it is empty'}")
 
     def _hung_up(self) -> None:
         if self.rank == 0:
@@ -110,7 +128,9 @@ class Config(Module):
                 self.log.error(f"no news of the configuration from the parent any more: {exc}")
             return
         upstream.reset()
-        if conf != self._current:
+        if conf == self._prepared:
+            self._settle(conf)
+        elif conf != self._current or self._prepared is not None:
             self.spawn(self._install_followed(conf), "install")
 
     async def _install_followed(self, conf: dict[str, Any]) -> None:
@@ -119,23 +139,82 @@ class Config(Module):
         except FluxError as exc:
             self.log.error(f"rank {self.rank} keeps its configuration: {exc}")
 
+    # -- all ranks or none
+
+    @request("change-all", payload=ChangeRequest)
+    async def change_all(self, _msg: Message, req: ChangeRequest) -> None:
+        """Change the configuration of all brokers that are online, or of none; the error names each that refuses."""
+        self._check_leader()
+        conf = self._read() if req.conf is None else req.conf
+        online = (await self.flux.rpc("groups.get", {"name": "broker.online"}, self.rank))["members"]
+        ranks = [*IDset(online)]
+        refusals = await asyncio.gather(*(self._ask_rank(rank, conf) for rank in ranks))
+        if any(refusals):
+            accepted = [rank for rank, refusal in zip(ranks, refusals, strict=True) if not refusal]
+            await asyncio.gather(*(self._take_back(rank) for rank in accepted))
+            raise FluxError(errno.EINVAL, "; ".join(filter(None, refusals)))
+        self._settle(conf)
+
+    async def _ask_rank(self, rank: int, conf: dict[str, Any]) -> str:
+        """Why a broker refuses, "" when it accepts. One that is lost meanwhile takes what it finds when it returns."""
+        try:
+            await self.flux.rpc("config.prepare", {"conf": conf}, rank)
+        except FluxError as exc:
+            return "" if exc.errno == errno.EHOSTUNREACH else f"rank {rank}: {exc}"
+        return ""
+
+    async def _take_back(self, rank: int) -> None:
+        try:
+            await self.flux.rpc("config.undo", nodeid=rank)
+        except FluxError as exc:
+            self.log.error(f"rank {rank} has not got the old configuration back: {exc}")
+
+    @request("prepare", payload=PrepareRequest)
+    async def prepare(self, _msg: Message, req: PrepareRequest) -> None:
+        """Let every module of this rank accept a configuration that is taken, or undone, later."""
+        if self._prepared is not None:
+            raise FluxError(errno.EBUSY, "another change of the configuration is under way")
+        self._prepared = req.conf
+        try:
+            await self._ask_modules(req.conf)
+        except FluxError:
+            self._prepared = None
+            raise
+
+    @request("undo")
+    async def undo(self, _msg: Message) -> None:
+        """Forget what was prepared."""
+        if self._prepared is not None:
+            self._prepared = None
+            for name in self._others():
+                await self._give_back(name)
+
     # -- installation
 
     async def _install(self, conf: dict[str, Any]) -> None:
+        await self._ask_modules(conf)
+        self._settle(conf)
+
+    def _settle(self, conf: dict[str, Any]) -> None:
+        self._prepared = None
+        self._take(conf)
+        self._warn(conf)
+        self._followers.publish(conf)
+
+    def _others(self) -> list[str]:
+        return [module["name"] for module in self.broker.modules() if module["name"] != self.module_name]
+
+    async def _ask_modules(self, conf: dict[str, Any]) -> None:
         """All or nothing: when a module refuses the new configuration, those before it get the old one back."""
         told: list[str] = []
         try:
-            for module in self.broker.modules():
-                if module["name"] != self.module_name:
-                    await self._tell(module["name"], conf)
-                    told.append(module["name"])
+            for name in self._others():
+                await self._tell(name, conf)
+                told.append(name)
         except FluxError:
             for name in told:
                 await self._give_back(name)
             raise
-        self._take(conf)
-        self._warn(conf)
-        self._followers.publish(conf)
 
     async def _give_back(self, module: str) -> None:
         """The module has accepted what another one refuses; what it thinks of the old one must not stop the others."""

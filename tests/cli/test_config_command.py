@@ -105,6 +105,66 @@ def test_a_service_that_refuses_is_named_and_nothing_changes(running: Instance, 
     assert output(running.run("flux", "config", "get")) == '{"tbon":{"a":5}}'
 
 
+RECORDER = """
+from errno import EINVAL
+from flux.errors import FluxError
+from flux.module import Module
+
+class Recorder(Module):
+    name = "recorder"
+    seen = []
+
+    def reconfigured(self, conf):
+        self.seen.append(conf)
+        if str(self.rank) == conf.get("vendor", {}).get("refuse"):
+            raise FluxError(EINVAL, "not here")
+
+    def stats(self):
+        return {"seen": self.seen}
+"""
+
+
+def test_all_ranks_change_or_none(running: Instance, tmp_path: Path) -> None:
+    module = tmp_path / "recorder.py"
+    module.write_text(RECORDER)
+    for rank in (0, 1):
+        output(running.run("flux", "module", "load", str(module), rank=rank))
+
+    def seen(rank: int) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = running.handle(rank).rpc("recorder.stats-get").get()["seen"]
+        return found
+
+    def current(rank: int) -> object:
+        return running.handle(rank).rpc("config.get").get().get("vendor")
+
+    refused = running.run("flux", "config", "load", "--all", input='[vendor]\nrefuse = "1"\n')
+    assert refused.returncode == 1
+    assert refused.stderr == "flux-config: rank 1: recorder refuses the configuration: not here\n"
+    assert [conf.get("vendor") for conf in seen(0)] == [{"refuse": "1"}, None]
+    assert [current(rank) for rank in (0, 1)] == [None, None]
+
+    output(running.run("flux", "config", "load", "--all", input='[vendor]\nrefuse = "no"\n'))
+    wait_for(lambda: [current(rank) for rank in (0, 1)] == [{"refuse": "no"}] * 2, what="news on both ranks")
+    assert len(seen(0)) == 3
+    assert len(seen(1)) == 2  # asked once for each, not again when the change was made
+
+    output(running.run("flux", "config", "reload", "--all"))
+    wait_for(lambda: [current(rank) for rank in (0, 1)] == [None] * 2, what="the files on both ranks")
+
+
+def test_a_rank_that_refuses_what_it_follows_keeps_what_it_has(running: Instance, tmp_path: Path) -> None:
+    module = tmp_path / "recorder.py"
+    module.write_text(RECORDER)
+    output(running.run("flux", "module", "load", str(module), rank=1))
+    output(running.run("flux", "config", "load", input='[vendor]\nrefuse = "1"\n'))
+    wait_for(
+        lambda: "rank 1 keeps its configuration: recorder refuses" in running.run("flux", "dmesg", rank=1).stdout,
+        what="the refusal in the log",
+    )
+    assert "vendor" not in running.handle(1).rpc("config.get").get()
+    assert running.handle(0).rpc("config.get").get()["vendor"] == {"refuse": "1"}
+
+
 def test_check_finds_what_is_wrong(running: Instance, conf: Path) -> None:
     output(running.run("flux", "config", "check", str(conf)))
     unknown = running.run("flux", "config", "check", input="[polcy]\n")

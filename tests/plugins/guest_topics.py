@@ -36,7 +36,7 @@ CLOSED = {
     "barrier": "relay leave",
     "attr": "set rm",
     "broker": "getenv setenv",
-    "config": "load reload follow",
+    "config": "load reload follow change-all prepare undo",
     "content": "load load-many store store-batch store-many flush dropcache mmap-add mmap-remove register-backing "
     "unregister-backing checkpoint-get checkpoint-put",
     "content-backing": "load load-many validate validate-many store store-batch store-many checkpoint-get "

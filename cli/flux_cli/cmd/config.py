@@ -119,6 +119,15 @@ def _path_argument(parser: Parser) -> None:
     parser.add_argument("path", nargs="?", metavar="PATH", help="TOML or JSON file, or directory of *.toml files")
 
 
+def _load_arguments(parser: Parser) -> None:
+    _path_argument(parser)
+    _all_argument(parser)
+
+
+def _all_argument(parser: Parser) -> None:
+    parser.add_argument("-a", "--all", action="store_true", help="change nothing unless all brokers accept")
+
+
 def _check(args: Namespace) -> int:
     from flux.configfile import unknown_tables
 
@@ -131,7 +140,9 @@ def _check(args: Namespace) -> int:
 
 def _load(args: Namespace) -> int:
     conf = _read(args.path) if args.path else _from_stdin()
-    return _change(lambda _old: conf)
+    with open_flux() as handle:
+        handle.rpc(*(("config.change-all", {"conf": conf}) if args.all else ("config.load", conf))).get()
+    return 0
 
 
 def _from_stdin() -> dict[str, Any]:
@@ -150,11 +161,12 @@ def _reload(args: Namespace) -> int:
     with open_flux() as handle:
         if args.follower_noop and handle.attr_get("rank") != "0":
             return 0
-        handle.rpc("config.reload").get()
+        handle.rpc("config.change-all" if args.all else "config.reload", {}).get()
     return 0
 
 
 def _reload_arguments(parser: Parser) -> None:
+    _all_argument(parser)
     parser.add_argument("--follower-noop", action="store_true", help="do nothing on another rank than 0")
 
 
@@ -227,7 +239,7 @@ ACTIONS = {
     "get": Action(_get, "print the configuration, or the value of a KEY", _get_arguments),
     "builtin": Action(_builtin, "print a value of this installation", _builtin_arguments),
     "check": Action(_check, "check files without loading them", _path_argument),
-    "load": Action(_load, "replace the configuration by that of a PATH or standard input", _path_argument),
+    "load": Action(_load, "replace the configuration by that of a PATH or standard input", _load_arguments),
     "reload": Action(_reload, "read the instance's configuration files again", _reload_arguments),
     "set": Action(_set, "change a single value until the next reload", _set_arguments),
     "unset": Action(
