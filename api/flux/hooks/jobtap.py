@@ -113,6 +113,7 @@ class Job(Protocol):
         started: its shells have started. status: wait status of the finish event, -1 before.
         end_event: the fatal exception or the finish event, whichever came first; None before.
         dependencies: descriptions of the dependencies that are not met yet.
+        perilogs: descriptions of the prologs and epilogs that it waits for.
         aux: a place for policies to keep what belongs to this job; not kept over a restart.
     """
 
@@ -131,6 +132,7 @@ class Job(Protocol):
     status: int
     end_event: Event | None
     dependencies: Iterable[str]
+    perilogs: Iterable[str]
     aux: dict[str, Any]
 
     def dependency_add(self, description: str) -> bool:

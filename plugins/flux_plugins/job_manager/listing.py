@@ -1,9 +1,8 @@
-"""What users ask about jobs, and the removal of inactive ones."""
+"""What users ask about jobs."""
 
 from __future__ import annotations
 
 import errno
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +12,7 @@ from flux.message import Message
 from flux.module.access import is_private
 from flux_plugins.job_manager.control import check_access
 from flux_plugins.job_manager.machine import Job
-from flux_plugins.job_manager.payloads import GetAttr, Purge, PurgeId
+from flux_plugins.job_manager.payloads import GetAttr
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager
@@ -24,7 +23,7 @@ _encode_json = msgspec.json.Encoder().encode
 
 
 class Listing:
-    """Handlers of the requests that show or purge jobs."""
+    """Handlers of the requests that show jobs."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
@@ -44,37 +43,6 @@ class Listing:
             raise ProtocolError("max_entries must not be negative")
         jobs = sorted(self._manager.jobs.values(), key=lambda job: (-job.priority, job.id))
         return {"jobs": [_summary(job) for job in jobs[: max_entries or None]]}
-
-    # -- purge
-
-    def purge(self, req: Purge) -> dict[str, int]:
-        """Remove inactive jobs that are too old or too many, at most `batch` of them, oldest first."""
-        surplus = max(len(self._manager.inactive) - req.num_limit, 0) if req.num_limit >= 0 else 0
-        too_old = time.time() - req.age_limit if req.age_limit >= 0 else float("-inf")
-        chosen = [
-            job
-            for position, job in enumerate(self._manager.inactive.values())
-            if (position < surplus or job.t_clean < too_old) and not self._manager.is_settling(job)
-        ]
-        if req.force:
-            chosen = chosen[: req.batch]
-            self._purge(chosen)
-        return {"count": len(chosen)}
-
-    def purge_one(self, req: PurgeId) -> dict[str, int]:
-        job = self._manager.inactive.get(req.id)
-        if job is None:
-            active = req.id in self._manager.jobs
-            raise FluxError(errno.EINVAL if active else errno.ENOENT, "job is active" if active else "unknown job id")
-        if req.force:
-            self._purge([job])
-        return {"count": 1}
-
-    def _purge(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self._manager.forget(job)
-        if jobs:
-            self._manager.flux.event_send("job-purge-inactive", {"jobs": [job.id for job in jobs]})
 
 
 def _attribute(job: Job, name: str) -> Any:

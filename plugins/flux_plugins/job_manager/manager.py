@@ -36,6 +36,7 @@ from flux_plugins.job_manager.machine import (
     transition,
 )
 from flux_plugins.job_manager.policies import Policies
+from flux_plugins.job_manager.purge import Purger
 from flux_plugins.job_manager.queues import Queues
 from flux_plugins.job_manager.start import Execution
 from flux_plugins.job_manager.wait import Waits
@@ -78,6 +79,7 @@ class Manager:
         self.queues = Queues(lambda _name: self.scheduler.schedule(), self.scheduler.suspend)
         self.policies = Policies(self)
         self.lifetime = Lifetime(self)
+        self.purger = Purger(self)
         self.housekeeping = Housekeeping(self)
         self._settling: set[int] = set()
         self._actions: dict[Action, Callable[[Job], None]] = {
@@ -143,6 +145,7 @@ class Manager:
         self._settling.discard(job.id)
         self.waits.job_inactive(job)
         self.idle.check()
+        self.purger.job_inactive()
 
     def is_settling(self, job: Job) -> bool:
         """True while the last events of an inactive job are being committed."""

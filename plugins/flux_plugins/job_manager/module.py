@@ -17,6 +17,7 @@ from flux_plugins.job_manager.housekeeping import read_config
 from flux_plugins.job_manager.listing import Listing
 from flux_plugins.job_manager.machine import IllegalEvent
 from flux_plugins.job_manager.manager import Manager
+from flux_plugins.job_manager.purge import read_limits
 from flux_plugins.job_manager.queues import check_config
 from flux_plugins.job_manager.update import Updates
 
@@ -70,9 +71,11 @@ class JobManager(Module):
         self.flux.on_message = self._on_message
         restart.resume(self.manager)
         self.manager.lifetime.start()
+        self.manager.purger.configure(self.conf)
 
     async def stop(self) -> None:
         self.manager.lifetime.stop()
+        self.manager.purger.stop()
         self.manager.policies.remove_all()
         self.manager.journal.end()
         self.manager.waits.end()
@@ -83,10 +86,12 @@ class JobManager(Module):
     def reconfigured(self, conf: dict[str, Any]) -> None:
         check_config(conf)
         read_config(conf)
+        read_limits(conf)
         self.manager.policies.host.call("conf_update", conf=conf)
         self.manager.conf = conf
         self.manager.queues.configure(conf)
         self.manager.housekeeping.configure(conf)
+        self.manager.purger.configure(conf)
 
     def disconnected(self, sender: str) -> None:
         self.manager.scheduler.disconnected(sender)
@@ -251,11 +256,11 @@ class JobManager(Module):
 
     @request("purge", payload=payloads.Purge)
     def purge(self, msg: Message, req: payloads.Purge) -> Any:
-        return self.listing.purge(req)
+        return self.manager.purger.purge(req)
 
     @request("purge-id", payload=payloads.PurgeId)
     def purge_id(self, msg: Message, req: payloads.PurgeId) -> Any:
-        return self.listing.purge_one(req)
+        return self.manager.purger.purge_one(req)
 
     @request("events-journal", streaming=True, payload=payloads.EventsJournal, cancel="events-journal-cancel")
     def events_journal(self, msg: Message, req: payloads.EventsJournal) -> Any:

@@ -94,6 +94,10 @@ class JobView:
     def dependencies(self) -> list[str]:
         return [text for text, met in self._job.dependencies.items() if not met]
 
+    @property
+    def perilogs(self) -> list[str]:
+        return sorted(self._job.prologs | self._job.epilogs)
+
     def dependency_add(self, description: str) -> bool:
         if description in self._job.dependencies:
             return False

@@ -105,7 +105,7 @@ def test_expedited_jobs_go_first(jobs: Jobs) -> None:
         ("getattr", {"id": 1, "attrs": []}, errno.EINVAL, "unknown job"),
         ("memo", {"id": 1, "memo": {}}, errno.ENOENT, "unknown job id"),
         ("queue-status", {"name": "x"}, errno.EINVAL, "'x' is not a valid queue"),
-        ("purge-id", {"id": 1, "force": 0}, errno.ENOENT, "unknown job id"),
+        ("purge-id", {"id": 1, "force": 0}, errno.ENOENT, "id not found"),
         ("jobtap-query", {"name": "x"}, errno.EINVAL, "x: plugin not found"),
         ("jobtap", {"remove": "nope"}, errno.ENOENT, "no loaded plugin matches nope"),
     ],
