@@ -121,3 +121,28 @@ def test_both_loggers_render_alike(make: Any) -> None:
 )
 def test_values_that_are_no_single_word_are_quoted(value: Any, text: str) -> None:
     assert render("e", {"key": value, "rank": 1, "module": "m"}) == f"e key={text}"
+
+
+EARLY = """
+from flux.module import Module
+
+
+class Early(Module):
+    name = "early"
+    stage = "boot"
+    before = ("overlay",)
+
+    def start(self):
+        self.log.error("said before there was anybody to hear it")
+"""
+
+
+def test_what_is_logged_before_the_broker_has_a_parent_gets_to_rank_0(tmp_path: Path) -> None:
+    (tmp_path / "early.py").write_text(EARLY)
+    composition = tmp_path / "plugins.toml"
+    composition.write_text('extends = "default"\n[modules.early]\nuse = "./early.py"\n')
+    attrs = {"log-stderr-level": "-1", "log-filename": str(tmp_path / "log")}
+    with Instance(2, args=[f"--plugins={composition}"], attrs=attrs) as instance:
+        for rank in (0, 1):
+            assert "said before" in instance.run("flux", "dmesg", rank=rank).stdout
+        wait_for(lambda: (tmp_path / "log").read_text().count("said before") == 2, what="both lines on rank 0")

@@ -19,6 +19,7 @@ from flux.errors import FluxError
 from flux.message import ROLE_OWNER
 from flux.module import Transport
 from flux_plugins.local.access import AccessPolicy
+from flux_plugins.local.early import Entrance
 
 __all__ = ["LocalConnector"]
 
@@ -37,6 +38,7 @@ class LocalConnector(Transport):
         self._listener: socket.socket | None = None
         self._path = ""
         self.policy = AccessPolicy.of(self.conf)
+        self._entrance = Entrance(self.broker)
 
     def start(self) -> None:
         uri = self.broker.attrs.get("local-uri") or f"local://{self.broker.attrs['rundir']}/local-{self.rank}"
@@ -48,6 +50,7 @@ class LocalConnector(Transport):
         self._listen(path)
         _link_command(os.path.join(os.path.dirname(path), "bin"))
         self.broker.attrs.set("local-uri", uri, immutable=True)
+        self.spawn(self._entrance.open(self.flux, self.rank), "entrance")
 
     def _listen(self, path: str) -> None:
         _remove_stale(path)
@@ -91,7 +94,7 @@ class LocalConnector(Transport):
             sock.close()
             return
         owner = bool(rolemask & ROLE_OWNER)
-        link = SocketLink(str(uuid4()), uid, rolemask, owner, sock, self.broker.switch.receive, self._lost)
+        link = SocketLink(str(uuid4()), uid, rolemask, owner, sock, self._entrance.deliver, self._lost)
         self._links[link.uuid] = link
         self._accepted += 1
         self.broker.switch.attach(link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -30,6 +31,9 @@ DEFAULTS = {
 }
 
 
+_MAX_UNSENT = 256
+
+
 class DmesgRequest(msgspec.Struct):
     follow: bool
     nobacklog: bool = False
@@ -45,7 +49,7 @@ class Log(Module):
 
     name = "log"
     stage = "boot"
-    before = ("attr",)
+    before = ("local", "overlay", "attr")
     isolatable = False
 
     @classmethod
@@ -71,6 +75,7 @@ class Log(Module):
         self._sinks: list[Sink] = []
         self._file: Sink | None = None
         self._file_failed = False
+        self._unsent: deque[Entry] | None = deque(maxlen=_MAX_UNSENT) if self.rank > 0 else None
         attrs.on_change("log-stderr-level", self._set_stderr_level)
         attrs.compute("log-ring-used", lambda: str(len(self.ring)))
         attrs.compute("log-count", lambda: str(self.ring.count))
@@ -85,7 +90,20 @@ class Log(Module):
                 SyslogSink(_level(attrs["log-syslog-level"], "log-syslog-level"), attrs.get("jobid-path") or "/")
             )
 
+        if self._unsent is not None:
+            self.spawn(self._begin_forwarding(), "forward")
+
+    async def _begin_forwarding(self) -> None:
+        """There is a parent once the broker has started: it gets what is serious of what came before."""
+        await self.broker.booted.wait()
+        unsent, self._unsent = self._unsent, None
+        for entry in unsent or ():
+            self._forward(entry)
+
     def stop(self) -> None:
+        for entry in self._unsent or ():
+            if not self._is_printed(entry, True):
+                print_entry(entry, numbered=False)
         for sink in (*self._sinks, *([self._file] if self._file else [])):
             sink.close()
         self._sinks.clear()
@@ -117,8 +135,7 @@ class Log(Module):
         self._followers.publish(entry.text)
 
     def _pass_on(self, entry: Entry, own: bool) -> None:
-        shown = entry.severity <= self._stderr_level and (self.rank == 0 or self._mode == "local")
-        if shown or (own and entry.severity <= self._critical_level):
+        if self._is_printed(entry, own):
             print_entry(entry, numbered=self._mode == "local")
         if own:
             for sink in self._sinks:
@@ -127,8 +144,18 @@ class Log(Module):
             return
         if self._file is not None:
             self._write_file(entry)
+        elif self._unsent is not None:
+            self._unsent.append(entry)
         elif self.rank > 0:
-            self.flux.rpc("log.append", entry.text.encode(), FLUX_NODEID_UPSTREAM, FLAG_NORESPONSE)
+            self._forward(entry)
+
+    def _is_printed(self, entry: Entry, own: bool) -> bool:
+        """True for what this broker shows on its standard error."""
+        here = self.rank == 0 or self._mode == "local"
+        return (here and entry.severity <= self._stderr_level) or (own and entry.severity <= self._critical_level)
+
+    def _forward(self, entry: Entry) -> None:
+        self.flux.rpc("log.append", entry.text.encode(), FLUX_NODEID_UPSTREAM, FLAG_NORESPONSE)
 
     def _write_file(self, entry: Entry) -> None:
         assert self._file is not None
