@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_date"]
 
-_NOTHING_FOUND = 0
-
 
 def parse_date(option: str, text: str) -> datetime:
     """A point of time, with time zone. CommandError naming the option when nobody can tell which is meant."""
@@ -27,11 +25,11 @@ def parse_date(option: str, text: str) -> datetime:
 def _natural(option: str, text: str) -> datetime:
     from datetime import datetime
 
-    from parsedatetime import Calendar
+    from parsedatetime import VERSION_CONTEXT_STYLE, Calendar
 
     now = datetime.now()
-    found, kind = Calendar().parseDT(text, now)
-    if kind == _NOTHING_FOUND:
+    found, context = Calendar(version=VERSION_CONTEXT_STYLE).parseDT(text, now)
+    if not context.hasDateOrTime:
         raise CommandError(
             f"{option}: invalid date '{text}': expected +DURATION, 2026-05-01 12:30, or words such as tomorrow 8am"
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.job.JobID import JobID
 
-__all__ = ["resolve", "to_local", "to_remote"]
+__all__ = ["nearest", "resolve", "to_local", "to_remote"]
 
 
 SCHEMES = ("jobid", "pid", "slurm")
@@ -174,3 +174,9 @@ def to_remote(uri: str) -> str:
     if not uri.startswith("local://"):
         return uri
     return f"ssh://{socket.gethostname()}{uri.removeprefix('local://')}"
+
+
+def nearest(uri: str) -> str:
+    """The URI without ssh where its socket is on this host."""
+    local = to_local(uri)
+    return local if os.path.exists(local.removeprefix("local://")) else uri

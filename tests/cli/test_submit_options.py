@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flux.job import JobspecV1
-from flux_cli import submit_options
-from flux_cli.cmd import submit as submit_command
+from flux_cli import submit_many, submit_options
 from flux_cli.env_rules import apply_rules
 from flux_cli.errors import CommandError
 from flux_cli.requires import parse_requires
-from flux_cli.submit_jobspec import build_jobspec
+from flux_cli.submit_jobspec import build_jobspec, environment
 
 ENV = {"PATH": "/bin", "HOME": "/home/me", "OMP_A": "1", "OMP_B": "2", "X": "x"}
 
@@ -86,7 +87,22 @@ def test_attributes() -> None:
 def test_options_and_attributes_take_json_or_text(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text('{"deep": [1]}')
-    spec = jobspec("--rlimit=-*", "-o", "a.b=[1]", "-o", "c", "-o", "d=x", "-S", "user.u=2", "-S", "q.r=s", "-S", f"^z={file}", "cmd")
+    spec = jobspec(
+        "--rlimit=-*",
+        "-o",
+        "a.b=[1]",
+        "-o",
+        "c",
+        "-o",
+        "d=x",
+        "-S",
+        "user.u=2",
+        "-S",
+        "q.r=s",
+        "-S",
+        f"^z={file}",
+        "cmd",
+    )
     found = spec["attributes"]
     assert found["system"]["shell"]["options"] == {"a": {"b": [1]}, "c": 1, "d": "x"}
     assert (found["user"], found["system"]["q"], found["system"]["z"]) == ({"u": 2}, {"r": "s"}, {"deep": [1]})
@@ -100,11 +116,66 @@ def test_output_options() -> None:
     assert "input" not in system("--input=0-3")["shell"]["options"]
 
 
+def test_nodes_alone_are_whole_nodes() -> None:
+    assert jobspec("-N2", "cmd")["resources"][0]["exclusive"] is True
+    assert "exclusive" not in jobspec("-N2", "-n2", "cmd")["resources"][0]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2", 120.0), ("1.5", 90.0), ("2s", 2.0), ("inf", 0)])
+def test_time_limit_without_a_unit_is_in_minutes(text: str, seconds: float) -> None:
+    assert system("-t", text)["duration"] == seconds
+
+
+def test_resource_limits_follow_rules() -> None:
+    assert "core" in system()["shell"]["options"]["rlimit"]
+    assert system("--rlimit=-*,core=16,NOFILE=unlimited")["shell"]["options"]["rlimit"] == {"core": 16, "nofile": -1}
+    assert "rlimit" not in system("--rlimit=-*")["shell"]["options"]
+    for rule, message in (("nosuch", "no limit is called 'nosuch'"), ("core=much", "neither a number nor unlimited")):
+        with pytest.raises(CommandError, match=message):
+            jobspec(f"--rlimit={rule}", "cmd")
+
+
+@pytest.mark.parametrize(
+    ("text", "signum", "timeleft"),
+    [("USR2", 12, 60.0), ("@3m", 10, 180.0), ("SIGTERM@10", 15, 10.0), ("9@1h", 9, 3600.0)],
+)
+def test_signal(text: str, signum: int, timeleft: float) -> None:
+    assert system(f"--signal={text}")["shell"]["options"]["signal"] == {"signum": signum, "timeleft": timeleft}
+
+
+@pytest.mark.parametrize("text", ["FOO", "0", "@soon"])
+def test_wrong_signal(text: str) -> None:
+    with pytest.raises(CommandError, match="--signal"):
+        jobspec(f"--signal={text}", "cmd")
+
+
+def test_begin_time_takes_words() -> None:
+    (dependency,) = system("--begin-time=tomorrow 8am")["dependencies"]
+    start = datetime.fromtimestamp(float(dependency["value"]))
+    assert (start.date(), start.hour, start.minute) == (date.today() + timedelta(days=1), 8, 0)
+
+
+def test_templates_in_the_environment_are_left_to_the_shell() -> None:
+    args = submit_options.parse("run", "", submit_options.COMMON, ["--env=OUT=out-{{id}}", "--env=A=b", "cmd"])
+    found = build_jobspec(args, environment(args.env))["attributes"]["system"]
+    assert found["shell"]["options"]["env-expand"] == {"OUT": "out-{{id}}"}
+    assert ("OUT" in found["environment"], found["environment"]["A"]) == (False, "b")
+
+
+def test_resources_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(jobspec("-n3", "cmd")["resources"]))
+    assert jobspec(f"--resources-json={tmp_path}/r.json", "-n9", "cmd")["resources"][0]["count"] == 3
+    (tmp_path / "r.json").write_text("[]")
+    with pytest.raises(CommandError, match="no list of resources"):
+        jobspec(f"--resources-json={tmp_path}/r.json", "cmd")
+
+
 def test_add_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("content")
     files = system(f"--add-file={tmp_path}/data", "--add-file=script=#!/bin/sh\ntrue\n")["files"]
     assert files["data"]["data"] == "content"
     assert files["script"]["data"] == "#!/bin/sh\ntrue\n"
+    assert system(f"--add-file=x:755={tmp_path}/data")["files"]["x"]["mode"] == 0o100755
 
 
 @pytest.mark.parametrize(("text", "number"), [("hold", 0), ("default", 16), ("expedite", 31), ("7", 7)])
@@ -130,10 +201,10 @@ def test_flags() -> None:
 
 
 def _copies(*argv: str) -> list[tuple[list[str], Any]]:
-    args = submit_options.parse("submit", "", submit_command.OPTIONS, argv)
+    args = submit_options.parse("submit", "", submit_many.OPTIONS, argv)
     return [
-        (spec["tasks"][0]["command"], spec["attributes"]["system"]["environment"].get("FLUX_JOB_CC"))
-        for spec, _ in submit_command._jobspecs(args)
+        (job.spec["tasks"][0]["command"], job.spec["attributes"]["system"]["environment"].get("FLUX_JOB_CC"))
+        for job in submit_many.copies(args)
     ]
 
 
@@ -145,14 +216,14 @@ def test_cc_numbers_and_substitutes() -> None:
 
 
 def test_cc_in_options() -> None:
-    args = submit_options.parse("submit", "", submit_command.OPTIONS, ["--cc=2-3", "-n", "{cc}", "true"])
-    assert [spec["resources"][0]["count"] for spec, _ in submit_command._jobspecs(args)] == [2, 3]
+    args = submit_options.parse("submit", "", submit_many.OPTIONS, ["--cc=2-3", "-n", "{cc}", "true"])
+    assert [job.spec["resources"][0]["count"] for job in submit_many.copies(args)] == [2, 3]
 
 
 def test_wrong_cc() -> None:
     with pytest.raises(CommandError, match="--cc"):
         _copies("--cc=a", "true")
-    with pytest.raises(CommandError, match="exclude each other"):
+    with pytest.raises(CommandError, match="only one of --cc or --bcc"):
         _copies("--cc=1", "--bcc=1", "true")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
@@ -106,17 +105,10 @@ def _uri_of(handle: Flux, jobid: Any, say: Any) -> str:
 
 def _wait_until_ready(jobid: Any, uri: str) -> None:
     from flux.core.handle import Flux
+    from flux_cli.uri import nearest
 
     try:
-        with Flux(_nearest(uri)) as child:
+        with Flux(nearest(uri)) as child:
             child.rpc("state-machine.wait").get()
     except OSError as exc:
         die(f"{jobid}: instance startup failed: {exc}")
-
-
-def _nearest(uri: str) -> str:
-    """Without ssh where the socket is on this host."""
-    from flux_cli.uri import to_local
-
-    local = to_local(uri)
-    return local if os.path.exists(local.removeprefix("local://")) else uri

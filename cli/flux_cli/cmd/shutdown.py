@@ -16,18 +16,26 @@ WARNING, INFO, DEBUG = 4, 6, 7
 
 def command(argv: list[str]) -> int:
     parser = Parser("shutdown", "Shut an instance down.")
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="URI of the instance (default: the enclosing one)")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="URI of an instance, or a job (default: this one)")
     parser.add_argument("--background", action="store_true", help="do not wait for the end")
     parser.add_argument("--quiet", action="store_true", help="show warnings and errors alone")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show every log message")
     args = parser.parse_args(argv)
     level = WARNING if args.quiet else DEBUG if args.verbose else INFO
-    with open_flux(args.target) as handle:
+    with open_flux(_uri(args.target)) as handle:
         if args.background:
             handle.rpc("shutdown.start", {"loglevel": level}, 0).get()
         else:
             _follow(handle, level)
     return 0
+
+
+def _uri(target: str | None) -> str | None:
+    if target is None:
+        return None
+    from flux_cli.uri import nearest, resolve
+
+    return nearest(resolve(target))
 
 
 def _follow(handle: Flux, level: int) -> None:
