@@ -30,7 +30,7 @@ __all__ = ["Options", "Shell", "ShellFatal"]
 
 LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 0, 3, 4, 6, 7
 _LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 5: "NOTICE", 6: "INFO", 7: "DEBUG"}
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _ENDING = (*_FORWARDED, signal.SIGKILL)
 KILL_TIMEOUT = 5.0
 """Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""

@@ -3,8 +3,9 @@
     launch all shells -> start, when each has started and the guest namespace is there
                       -> finish, done, release, when the last one is gone
 
-A fatal exception at any point makes it signal what is left: SIGTERM to the shells, which pass it on; SIGKILL to
-their tasks; SIGKILL to the shells; then ranks whose shell would not die are given up and drained.
+A fatal exception at any point makes it signal what is left: SIGTERM, or SIGALRM when time is up, to the shells, which
+pass it on; SIGKILL to their tasks, several times; SIGKILL to the shells, ever more rarely; then ranks whose shell would
+not die are given up and drained (flux-config-exec(5)).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from flux.idset import IDset
-from flux_plugins.job_exec.protocol import Settings
+from flux_plugins.job_exec.protocol import TASK_KILLS, Settings
 
 __all__ = [
     "Action",
@@ -27,6 +28,7 @@ __all__ = [
     "Log",
     "Respond",
     "Seal",
+    "SetExitTimer",
     "SetKillTimer",
     "ShellException",
     "SignalTasks",
@@ -72,6 +74,12 @@ class SetKillTimer(NamedTuple):
     seconds: float
 
 
+class SetExitTimer(NamedTuple):
+    """Call `on_exit_timer` after so many seconds."""
+
+    seconds: float
+
+
 class ShellException(NamedTuple):
     """Tell the leader shell that it lost another one."""
 
@@ -91,7 +99,11 @@ class Seal(NamedTuple):
     """The guest namespace is complete: keep it with the job."""
 
 
-Action = Launch | Respond | Log | Kill | SignalTasks | SetKillTimer | ShellException | Drain | Seal
+Action = Launch | Respond | Log | Kill | SignalTasks | SetExitTimer | SetKillTimer | ShellException | Drain | Seal
+
+
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+"""Signals that shells pass on to their tasks."""
 
 
 class ShellState(Enum):
@@ -121,7 +133,10 @@ class Execution:
         self._launching = self._left = len(self.ranks)
         self._status = 0
         self._exception_status: int | None = None
-        self._kills = 0
+        self._term_signal = settings.term_signal
+        self._task_kills = self.shell_kills = 0
+        self._killing_for = 0.0
+        self._delays = settings.kill_delays()
 
     @property
     def active(self) -> list[int]:
@@ -156,7 +171,7 @@ class Execution:
         self.shells[rank] = ShellState.RUNNING
         self._launching -= 1
         if self.fatal:
-            return [Kill(self.settings.term_signal, [rank])]
+            return [Kill(self._term_signal if self._term_signal in _PASSED_ON else signal.SIGTERM, [rank])]
         return self._progress()
 
     def _progress(self) -> list[Action]:
@@ -189,7 +204,15 @@ class Execution:
         actions: list[Action] = [Log("shell-exit", context)]
         if os.WIFSIGNALED(status) and self._left and not self.fatal:
             actions += self._lost(rank, f"job shell on rank {rank} was killed by signal {os.WTERMSIG(status)}", "exec")
+        if rank == self.ranks[0] and self._left and not self.fatal and self.settings.shell_exit_timeout > 0:
+            actions.append(SetExitTimer(self.settings.shell_exit_timeout))
         return actions + self._progress()
+
+    def on_exit_timer(self) -> list[Action]:
+        """The leader shell ended some time ago."""
+        if not self._left:
+            return []
+        return self._raise("exec", f"leader shell has ended, but those on ranks {IDset(self.active)} have not")
 
     def on_shell_lost(self, rank: int, text: str) -> list[Action]:
         """A shell could not be started, or there is no way any more to know what it does."""
@@ -232,45 +255,65 @@ class Execution:
 
     def on_expired(self) -> list[Action]:
         """The time of the job's resources is up."""
-        return self._raise("timeout", "resource allocation expired")
+        return self._raise("timeout", "resource allocation expired", signal.SIGALRM)
 
     def on_barrier_timeout(self, missing: Iterable[int]) -> list[Action]:
         """Shells waited too long for others."""
-        return self._raise("exec", f"shells on ranks {IDset(missing)} did not get to the start barrier in time")
+        ranks = IDset(missing)
+        note = f"start barrier timeout waiting for {len(ranks)}/{len(self.ranks)} nodes (ranks {ranks})"
+        actions = self._raise("exec", note)
+        return [*actions, Drain(ranks, "start barrier timeout")] if actions else []
 
     def fail(self, kind: str, note: str) -> list[Action]:
         """The job cannot run at all."""
         return self._raise(kind, note) + self._progress()
 
-    def _raise(self, kind: str, note: str) -> list[Action]:
-        """Raise a fatal exception, unless there was one."""
+    def _raise(self, kind: str, note: str, signum: int | None = None) -> list[Action]:
+        """Raise a fatal exception, unless there was one. signum: what the tasks get in place of term-signal."""
         if self.fatal or self.over:
             return []
+        self._term_signal = signum or self.settings.term_signal
         return [Respond("exception", {"severity": 0, "type": kind, "note": note}), *self._kill()]
 
     def _kill(self) -> list[Action]:
         self.fatal = True
         if not self._left:
             return []
-        return [Kill(self.settings.term_signal, self.active), SetKillTimer(self.settings.kill_timeout)]
+        if self._term_signal in _PASSED_ON:
+            terminate: Action = Kill(self._term_signal, self.active)
+        else:
+            terminate = SignalTasks(self._term_signal)
+        return [terminate, self._next_kill(self.settings.kill_timeout)]
+
+    def _next_kill(self, delay: float) -> SetKillTimer:
+        limit = self.settings.max_kill_timeout
+        if limit >= 0:
+            delay = max(0.0, min(delay, limit - self._killing_for))
+        self._killing_for += delay
+        return SetKillTimer(delay)
 
     def on_kill_timer(self) -> list[Action]:
         """Shells are still there some time after they were signalled."""
         if self.over or not self._left:
             return []
-        self._kills += 1
-        if self._kills > self.settings.max_kill_count:
-            return self._give_up()
-        delay = min(self.settings.kill_timeout * 2**self._kills, self.settings.max_kill_timeout)
-        if self._kills == 1:
-            return [SignalTasks(self.settings.kill_signal), SetKillTimer(delay)]
-        return [Kill(signal.SIGKILL, self.active), SetKillTimer(delay)]
+        if self._task_kills < TASK_KILLS - 1 and not self._out_of_time():
+            self._task_kills += 1
+            return [SignalTasks(self.settings.kill_signal), self._next_kill(self.settings.kill_timeout)]
+        self.shell_kills += 1
+        kill = Kill(self.settings.kill_signal, self.active)
+        if self._out_of_time():
+            return [kill, *self._give_up()]
+        return [kill, self._next_kill(next(self._delays))]
+
+    def _out_of_time(self) -> bool:
+        limit = self.settings.max_kill_timeout
+        return self._killing_for >= limit if limit >= 0 else self.shell_kills >= self.settings.max_kill_count
 
     def _give_up(self) -> list[Action]:
         stuck = IDset(self.active)
         for rank in stuck:
             self._gone(rank, signal.SIGKILL)
-        return [Drain(stuck, "unkillable processes"), *self._progress()]
+        return [Drain(stuck, "unkillable user processes"), *self._progress()]
 
 
 def _exit_code(wait_status: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 from flux.eventlog import decode as decode_eventlog
+from flux.idset import IDset
 from flux.job.fluid import encode as encode_id
 from flux.kvs import lookup_async
 from flux.message import Message
@@ -23,6 +24,7 @@ from flux_plugins.job_exec.machine import (
     Log,
     Respond,
     Seal,
+    SetExitTimer,
     SetKillTimer,
     ShellException,
     SignalTasks,
@@ -124,6 +126,9 @@ class Run:
     def _set_kill_timer(self, action: SetKillTimer) -> None:
         self._set_timer("kill", action.seconds, self.execution.on_kill_timer)
 
+    def _set_exit_timer(self, action: SetExitTimer) -> None:
+        self._set_timer("exit", action.seconds, self.execution.on_exit_timer)
+
     def _shell_exception(self, action: ShellException) -> None:
         service = f"{self.userid}-shell-{encode_id(self.id, 'f58plain')}.exception"
         request = {
@@ -222,11 +227,17 @@ class Run:
         """For `job-exec.stats-get`."""
         execution = self.execution
         return {
-            "ranks": str(execution.ranks),
-            "active": len(execution.active),
-            "started": execution.started,
-            "killing": execution.fatal,
+            "implementation": "testexec" if isinstance(self.launcher, TestExec) else execution.settings.method,
+            "ns": self.guest.namespace,
+            "ranks": str(IDset(execution.ranks)),
+            "active_ranks": str(IDset(execution.active)),
+            "critical_ranks": str(IDset(execution.critical)),
+            "exception_in_progress": int(execution.fatal),
+            "started": int(execution.started),
+            "running": int(execution.started and bool(execution.active)),
             "expiration": self.expiration,
+            "kill_timeout": execution.settings.kill_timeout,
+            "kill_shell_count": execution.shell_kills,
         }
 
 
@@ -236,6 +247,7 @@ _PERFORM: dict[type, Any] = {
     Log: Run._log,
     Kill: Run._kill,
     SignalTasks: Run._signal_tasks,
+    SetExitTimer: Run._set_exit_timer,
     SetKillTimer: Run._set_kill_timer,
     ShellException: Run._shell_exception,
     Drain: Run._drain,

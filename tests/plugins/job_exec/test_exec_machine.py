@@ -20,6 +20,7 @@ from flux_plugins.job_exec.machine import (
     Log,
     Respond,
     Seal,
+    SetExitTimer,
     SetKillTimer,
     ShellException,
     SignalTasks,
@@ -74,19 +75,61 @@ def test_shells_that_are_faster_than_the_kvs_do_not_overtake_start() -> None:
     assert responses(execution.on_prepared()) == ["start", "finish", "release"]
 
 
-def test_a_fatal_exception_signals_shells_again_and_again() -> None:
-    execution = running([0, 1], kill_timeout=5.0, max_kill_timeout=15.0, max_kill_count=3)
+def killed(execution: Execution) -> list[tuple[float, Action]]:
+    """What is done to a job that does not end, with the seconds since its exception."""
+    actions, now, done = execution.on_exception(0), 0.0, []
+    while actions:
+        done += [(now, action) for action in actions if isinstance(action, Kill | SignalTasks | Drain | Respond)]
+        now += sum(action.seconds for action in actions if isinstance(action, SetKillTimer))
+        actions = execution.on_kill_timer()
+    return done
+
+
+def test_a_fatal_exception_signals_tasks_and_then_shells_again_and_again() -> None:
+    execution = running([0, 1], kill_timeout=1.0, max_kill_count=4)
     assert execution.on_exception(1) == []
-    assert execution.on_exception(0) == [Kill(signal.SIGTERM, [0, 1]), SetKillTimer(5.0)]
-    assert execution.on_exception(0) == []
-    execution.on_shell_exit(0, 15)
-    assert execution.on_kill_timer() == [SignalTasks(signal.SIGKILL), SetKillTimer(10.0)]
-    assert execution.on_kill_timer() == [Kill(signal.SIGKILL, [1]), SetKillTimer(15.0)]
-    assert execution.on_kill_timer() == [Kill(signal.SIGKILL, [1]), SetKillTimer(15.0)]
-    drain, *rest = execution.on_kill_timer()
-    assert isinstance(drain, Drain) and str(drain.ranks) == "1"
-    assert responses(rest) == ["finish", "release"]
-    assert execution.on_shell_exit(1, 9) == [] and execution.on_kill_timer() == []
+    execution.on_shell_exit(0, 0)
+    *kills, drain, finish, release = killed(execution)
+    assert kills == [
+        (0.0, Kill(signal.SIGTERM, [1])),
+        *((seconds, SignalTasks(signal.SIGKILL)) for seconds in (1.0, 2.0, 3.0, 4.0)),
+        *((seconds, Kill(signal.SIGKILL, [1])) for seconds in (5.0, 6.0, 8.0, 12.0)),
+    ]
+    assert (drain[0], str(drain[1].ranks), drain[1].reason) == (12.0, "1", "unkillable user processes")
+    assert [action.type for _, action in (finish, release)] == ["finish", "release"]
+    assert execution.settings.effective_max_kill_timeout() == 12.0
+    assert execution.on_shell_exit(1, 9) == [] and execution.on_kill_timer() == [] and execution.on_exception(0) == []
+
+
+def test_a_site_may_say_how_long_a_job_has_to_die() -> None:
+    execution = running([0], kill_timeout=1.0, max_kill_timeout=7.5, term_signal=signal.SIGUSR1)
+    done = killed(execution)
+    assert done[0] == (0.0, SignalTasks(signal.SIGUSR1))  # shells do not pass this one on
+    assert [seconds for seconds, action in done if isinstance(action, Kill)] == [5.0, 6.0, 7.5]
+    assert execution.over
+    assert Settings().effective_max_kill_timeout() == 640.0
+
+
+def test_shells_that_outlive_the_leader_are_ended() -> None:
+    execution = running([4, 5, 6], shell_exit_timeout=7.0)
+    assert SetExitTimer(7.0) in execution.on_shell_exit(4, 0)
+    assert "exception" in responses(execution.on_exit_timer())
+    assert SetExitTimer(7.0) not in running([0, 1], shell_exit_timeout=0.0).on_shell_exit(0, 0)
+    over = running([0, 1])
+    over.on_shell_exit(0, 0)
+    over.on_shell_exit(1, 0)
+    assert over.on_exit_timer() == []
+
+
+def test_ranks_that_keep_the_others_waiting_are_drained() -> None:
+    execution = running([0, 1, 2])
+    actions = execution.on_barrier_timeout([1, 2])
+    assert actions[0] == Respond(
+        "exception",
+        {"severity": 0, "type": "exec", "note": "start barrier timeout waiting for 2/3 nodes (ranks 1-2)"},
+    )
+    assert isinstance(actions[-1], Drain) and str(actions[-1].ranks) == "1-2"
+    assert execution.on_barrier_timeout([1, 2]) == []
 
 
 def test_a_shell_that_starts_after_the_exception_is_signalled_then() -> None:
@@ -110,7 +153,7 @@ def test_time_is_up() -> None:
     execution = running([0])
     exception, kill, _ = execution.on_expired()
     assert exception == Respond("exception", {"severity": 0, "type": "timeout", "note": "resource allocation expired"})
-    assert kill == Kill(signal.SIGTERM, [0])
+    assert kill == Kill(signal.SIGALRM, [0])
     assert execution.on_expired() == []
 
 
@@ -235,9 +278,29 @@ def test_settings_are_read_and_checked() -> None:
     assert read_settings(table) == Settings(
         kill_timeout=10.0, max_kill_count=2, term_signal=signal.SIGINT, job_shell="/opt/shell"
     )
-    for key, value in (("kill-timeout", "soon"), ("max-kill-count", -1), ("term-signal", "SIGFOO"), ("job-shell", 3)):
-        with pytest.raises(FluxError, match=key):
-            read_settings({key: value})
+    assert read_settings({"testexec": {"allow-guests": True}, "shell-exit-timeout": "none"}) == Settings(
+        allow_guests=True, shell_exit_timeout=0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("kill-timeout", "soon", "soon"),
+        ("max-kill-count", -1, ">= 0"),
+        ("term-signal", "SIGFOO", "SIGFOO"),
+        ("job-shell", 3, "name"),
+        ("method", "magic", "bulk-exec or bgexec"),
+        ("service", "sdexec", "not supported: rexec is"),
+        ("imp", "/usr/libexec/flux/flux-imp", "not supported"),
+        ("testexec", {"allow-guest": True}, "allow-guests"),
+        ("max-start-delay-percent", "5", ">= 0"),
+        ("kil-timeout", "5s", "did you mean kill-timeout"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(key: str, value: Any, message: str) -> None:
+    with pytest.raises(FluxError, match=rf"\[exec\] {key}: .*{message}"):
+        read_settings({key: value})
 
 
 def test_a_test_plan_is_read_from_the_jobspec() -> None:
