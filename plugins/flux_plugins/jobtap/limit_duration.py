@@ -1,7 +1,7 @@
 """`.limit-duration`: jobs may not ask for more time than `policy.limits.duration` (flux-config-policy(5)).
 
-A queue's own policy (`queues.NAME.policy.limits.duration`) takes the place of the general one. A job without a time
-limit exceeds any limit. "0" is no limit.
+A queue's own policy (`queues.NAME.policy.limits.duration`) takes the place of its parent's, and that of the general
+one. A job without a time limit exceeds any limit. "0" is no limit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flux.hooks.jobtap import Job, hookimpl, reject
-from flux.util import parse_fsd
+from flux.queue import policy_tables
+from flux.util import fsd, parse_fsd
 
 
 @hookimpl
@@ -27,23 +28,18 @@ def job_validate(job: Job, conf: Mapping[str, Any]) -> None:
         return
     duration = job.system.get("duration", 0)
     if not duration or duration > limit:
-        asked = f"{duration:g}s" if duration else "unlimited"
-        where = f" of queue {queue}" if queue else ""
-        reject(f"requested duration ({asked}) exceeds the policy limit{where} ({limit:g}s)")
+        asked = fsd(duration) if duration else "unlimited"
+        where = f" for queue {queue}" if queue else ""
+        reject(f"requested duration ({asked}) exceeds policy limit of {fsd(limit)}{where}")
 
 
 def _limit(conf: Mapping[str, Any], queue: str | None) -> float:
     """Limit in seconds, 0 for none; rejects a configuration that is no duration."""
-    own = conf.get("queues", {}).get(queue, {}) if queue else {}
-    for table, name in ((own, f"queues.{queue}.policy.limits.duration"), (conf, "policy.limits.duration")):
-        text = table.get("policy", {}).get("limits", {}).get("duration")
+    for table in policy_tables(conf, queue):
+        text = table.get("limits", {}).get("duration")
         if text is not None:
-            return _seconds(name, text)
+            try:
+                return parse_fsd(str(text))
+            except ValueError as exc:
+                reject(f"{f'queues.{queue}.' if queue else ''}policy.limits.duration: {exc}")
     return 0.0
-
-
-def _seconds(name: str, text: Any) -> float:
-    try:
-        return parse_fsd(str(text))
-    except ValueError as exc:
-        reject(f"{name}: {exc}")

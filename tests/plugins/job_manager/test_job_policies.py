@@ -173,10 +173,10 @@ def test_history_is_newest_first(jobs: Jobs) -> None:
 def test_limits_of_the_configuration_apply(jobs: Jobs) -> None:
     limits = {"duration": "1m", "job-size": {"max": {"ncores": 1}}}
     jobs.handle.rpc("job-manager.config-reload", {"policy": {"limits": limits}}).get()
-    assert "exceeds the policy limit (60s)" in jobs.refusal("exit", "0", duration=61.0)
+    assert "requested duration (1.017m) exceeds policy limit of 1m" in jobs.refusal("exit", "0", duration=61.0)
     assert "(unlimited) exceeds" in jobs.refusal("exit", "0")
     refused = jobs.refusal("exit", "0", tasks=2, duration=10.0)
-    assert refused == "requested ncores (2) exceeds the policy limit (1)"
+    assert refused == "requested ncores (2) exceeds policy limit of 1"
     bad = jobs.error("job-manager.config-reload", policy={"limits": {"duration": "soon"}})
     assert "policy.limits.duration" in str(bad)
     jobs.handle.rpc("job-manager.config-reload", {}).get()
