@@ -63,8 +63,11 @@ class BackingStore(ABC):
         """The last few checkpoints, newest first. FluxError ENOENT when there is none."""
 
     @abstractmethod
-    def put_checkpoint(self, value: dict[str, Any]) -> None:
-        """Add {version: 1, rootref, ...}: on stable storage when this returns, with every blob stored before."""
+    def put_checkpoint(self, value: dict[str, Any], alone: bool = False) -> None:
+        """Add {version: 1, rootref, ...}: on stable storage when this returns, with every blob stored before.
+
+        With `alone` the older ones are forgotten.
+        """
 
     def stats(self) -> dict[str, Any]:
         """What `stats-get` of the module shows."""
@@ -82,9 +85,10 @@ class StoreBatch(msgspec.Struct):
 
 
 class CheckpointPut(msgspec.Struct):
-    """content-backing.checkpoint-put: {version, rootref, sequence, timestamp}."""
+    """content-backing.checkpoint-put: {version, rootref, sequence, timestamp}; alone: forget the older ones."""
 
     value: dict[str, Any]
+    alone: bool = False
 
 
 class BackingModule(Module):
@@ -261,10 +265,10 @@ class BackingModule(Module):
     def checkpoint_put(self, msg: Message, req: CheckpointPut) -> Coroutine[Any, Any, None]:
         if req.value.get("version") != 1 or not isinstance(req.value.get("rootref"), str):
             raise ProtocolError("a checkpoint is {version: 1, rootref, ...}")
-        return self._put_checkpoint(req.value)
+        return self._put_checkpoint(req.value, req.alone)
 
-    async def _put_checkpoint(self, value: dict[str, Any]) -> None:
-        await self.in_order(lambda: self.backing.put_checkpoint(value))
+    async def _put_checkpoint(self, value: dict[str, Any], alone: bool) -> None:
+        await self.in_order(lambda: self.backing.put_checkpoint(value, alone))
 
     @request("stats-get", allow=USER)
     async def stats_get(self, msg: Message) -> dict[str, Any]:

@@ -25,8 +25,11 @@ import pytest
 
 from flux import kvs
 from flux.backing import BackingStore
+from flux.collecting import CollectingStore, Collector
 from flux.content import load_async, store_async
 from flux.errors import FluxError
+from flux.kvs import KVSTxn
+from flux.kvs.collect import collect
 from flux.testing import Instance
 
 __all__ = ["BackingModuleChecks", "BackingStoreChecks"]
@@ -38,6 +41,15 @@ def _pairs(*blobs: bytes) -> list[tuple[bytes, bytes]]:
 
 def _checkpoint(sequence: int) -> dict[str, Any]:
     return {"version": 1, "rootref": "sha1-" + "0" * 40, "sequence": sequence, "timestamp": 1.5}
+
+
+def _sweep(collector: Collector, info: dict[str, int], step: int) -> int:
+    deleted = cursor = 0
+    while cursor < info["high_water"]:
+        count, cursor = collector.sweep(info["current_epoch"], cursor, info["high_water"], step, step)
+        assert count <= step
+        deleted += count
+    return deleted
 
 
 class BackingStoreChecks:
@@ -102,6 +114,38 @@ class BackingStoreChecks:
         assert len(kept) < 100
         store.close()
 
+    def test_the_newest_checkpoint_can_be_alone(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        for sequence in range(3):
+            store.put_checkpoint(_checkpoint(sequence), alone=sequence == 2)
+        assert store.checkpoints() == [_checkpoint(2)]
+        store.close()
+
+    def test_garbage_goes_and_what_is_in_use_stays(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        if not isinstance(store, CollectingStore):
+            pytest.skip("the store does not collect garbage")
+        kept, garbage = _pairs(b"marked", b"stored again", b"loaded"), _pairs(*(b"%d" % n for n in range(20)))
+        store.store(kept + garbage)
+        collector = store.collector
+        info = collector.info(0, True)
+        assert info["candidates"] == len(kept + garbage)
+        collector.mark(info["current_epoch"] + 1, [kept[0][0]])
+        store.store([*kept[1:2], *_pairs(b"new")])
+        store.load(kept[2][0])
+        assert _sweep(collector, info, 4) == len(garbage)
+        for digest, blob in kept + _pairs(b"new"):
+            assert store.load(digest) == blob
+        for digest, _ in garbage:
+            with pytest.raises(FileNotFoundError):
+                store.validate(digest)
+        with pytest.raises(FluxError) as caught:
+            collector.sweep(info["current_epoch"] + 1, 0, 1, 1, 1)
+        assert caught.value.errno == errno.ESTALE
+        again = collector.info(0, False)
+        assert again["current_epoch"] == info["current_epoch"] + 1
+        store.close()
+
     def test_statistics_are_json(self, tmp_path: Path) -> None:
         store = self.open_store(tmp_path)
         store.store(_pairs(b"counted"))
@@ -158,6 +202,21 @@ class BackingModuleChecks:
             with pytest.raises(FluxError) as refused:
                 handle.rpc("content-backing.checkpoint-put", {"value": {"version": 9}}, nodeid=0).get()
             assert refused.value.errno == errno.EPROTO
+
+    def test_garbage_of_the_key_value_store_is_collected(self, tmp_path: Path) -> None:
+        with self.instance(tmp_path) as instance:
+            handle = instance.handle(1)
+            for value in (b"old" * 500, b"new" * 500):
+                kvs.commit(handle, txn=KVSTxn().put_raw("value", value))
+            handle.rpc("content.flush", nodeid=0).get()
+            try:
+                collect(handle)
+            except FluxError as exc:
+                assert exc.errno == errno.ENOSYS
+                pytest.skip("the store does not collect garbage")
+            load_async(handle, hashlib.sha1(b"new" * 500).digest(), bypass_cache=True).get()
+            with pytest.raises(FileNotFoundError):
+                load_async(handle, hashlib.sha1(b"old" * 500).digest(), bypass_cache=True).get()
 
     def test_a_restart_finds_the_key_value_store(self, tmp_path: Path) -> None:
         for value in range(3):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from flux_cli.archive_progress import add_progress_options, progress
 from flux_cli.cmd.kvs_get import positive
 from flux_cli.common import Parser, die, open_flux, warn
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_OTHER_FORMATS = (".zip", ".cpio", ".iso")
+
 
 def _parser() -> Parser:
     parser = Parser("dump", "Write a snapshot of the key-value store as a tar archive.")
-    parser.add_argument("-v", "--verbose", action="store_true", help="list keys on stderr as they are archived")
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not say how many keys there were")
+    add_progress_options(parser, "archived")
     parser.add_argument("--checkpoint", action="store_true", help="dump the newest checkpoint, not the present root")
     parser.add_argument("--no-cache", action="store_true", help="load from the backing store, not from the cache")
     parser.add_argument("--ignore-failed-read", action="store_true", help="pass over what cannot be loaded")
@@ -38,7 +40,7 @@ def command(argv: list[str]) -> int:
         rootref, mtime = _root(handle, args.checkpoint)
         with _output(args.outfile) as out:
             failed = _pass_over if args.ignore_failed_read else None
-            told = _tell if args.verbose else None
+            told = progress(handle, "dump", "archived", args)
             dump = Dump(handle, out, window=args.maxreqs, bypass_cache=args.no_cache, told=told, failed=failed)
             dump.write(rootref, mtime)
     if not args.quiet:
@@ -62,10 +64,6 @@ def _root(handle: Flux, from_checkpoint: bool) -> tuple[str, int]:
 
 def _pass_over(key: str, error: OSError) -> None:
     warn("dump", f"{key or '.'}: {error.strerror}: passed over")
-
-
-def _tell(key: str) -> None:
-    print(key.replace(".", "/"), file=sys.stderr)
 
 
 @contextmanager
@@ -93,6 +91,9 @@ def _output(path: str) -> Iterator[IO[bytes]]:
 def _opener(path: str) -> Callable[[str, str], IO[bytes]]:
     import importlib
 
+    _, suffix = os.path.splitext(path)
+    if suffix in _OTHER_FORMATS:
+        die(f"{path}: archives of the kind {suffix} are not written: choose .tar, .tgz, .tar.bz2 or .tar.xz")
     modules = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
-    name: Any = modules.get(os.path.splitext(path)[1])
+    name: Any = modules.get(suffix)
     return cast("Callable[[str, str], IO[bytes]]", importlib.import_module(name).open if name else open)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from flux_cli.archive_progress import add_progress_options, progress
 from flux_cli.cmd.kvs_get import positive
 from flux_cli.common import Parser, die, open_flux, warn
 
@@ -22,16 +23,15 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def _size(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([kmg]?)", text.lower())
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)([kmg]?)", text.lower())
     if found is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size, such as 4096 or 100M")
-    return int(found[1]) * _UNITS[found[2]]
+        raise argparse.ArgumentTypeError(f"'{text}' is no size, such as 4096, 1.5M or 100M")
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def _parser() -> Parser:
     parser = Parser("restore", "Read a snapshot that flux dump wrote into the key-value store.")
-    parser.add_argument("-v", "--verbose", action="store_true", help="list keys on stderr as they are restored")
-    parser.add_argument("-q", "--quiet", action="store_true", help="do not say how many keys there were")
+    add_progress_options(parser, "restored")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--checkpoint", action="store_true", help="make it the root that the kvs module begins with")
     target.add_argument("--key", metavar="KEY", help="make it the directory KEY")
@@ -77,7 +77,7 @@ def _read(handle: Flux, args: argparse.Namespace) -> str:
             window=args.maxreqs,
             bypass_cache=args.no_cache,
             size_limit=args.size_limit,
-            told=_tell if args.verbose else None,
+            told=progress(handle, "restore", "restored", args),
             skipped=_skipped,
         )
         rootref = restore.read()
@@ -95,10 +95,6 @@ def _put(handle: Flux, key: str | None, rootref: str) -> None:
         put_checkpoint(handle, rootref, 0, time.time())
     else:
         commit(handle, txn=KVSTxn().put_treeobj(key, treeobj.dirref(rootref)))
-
-
-def _tell(key: str) -> None:
-    print(key.replace(".", "/"), file=sys.stderr)
 
 
 def _skipped(key: str, size: int) -> None:

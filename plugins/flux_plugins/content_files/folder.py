@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
 
-from flux.backing import BackingStore, Blobs
-from flux.content import ref_of
+from flux.backing import Blobs
+from flux.collecting import CollectingStore, MemoryCollector
+from flux.content import digest_of, ref_of
 from flux.errors import FluxError
 from flux.failpoint import failpoint
 
@@ -22,7 +25,7 @@ _KEPT_CHECKPOINTS = 5
 _PARTIAL = ".partial"
 
 
-class Folder(BackingStore):
+class Folder(CollectingStore):
     """The files of a folder, which is made when it is not there.
 
     Args:
@@ -38,6 +41,7 @@ class Folder(BackingStore):
         self.hash_name = hash_name
         self.durable = durable
         self._unsynced: set[str] = set()
+        self.collector = MemoryCollector(self._digests, self._remove)
         try:
             os.makedirs(path, mode=0o700, exist_ok=True)
             for name in os.listdir(path):
@@ -81,7 +85,9 @@ class Folder(BackingStore):
             pass
 
     def load(self, digest: bytes) -> bytes:
-        return self._read(self._file(digest))
+        blob = self._read(self._file(digest))
+        self.collector.touch(digest)
+        return blob
 
     def validate(self, digest: bytes) -> None:
         try:
@@ -95,10 +101,32 @@ class Folder(BackingStore):
                 path = self._file(digest)
                 if not os.path.exists(path):
                     self._write(path, blob)
+                self.collector.touch(digest)
         except FluxError as exc:
             self.full = exc.errno == errno.ENOSPC
             raise
         self.full = False
+        self.collector.stored += len(blobs)
+
+    def _digests(self) -> Iterator[bytes]:
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    with suppress(FluxError):  # not a blob
+                        yield digest_of(entry.name)
+        except OSError as exc:
+            self._fail(exc)
+
+    def _remove(self, digests: list[bytes]) -> None:
+        for digest in digests:
+            path = self._file(digest)
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+            except OSError as exc:
+                self._fail(exc)
+            self._unsynced.discard(path)
 
     # -- checkpoints
 
@@ -129,9 +157,9 @@ class Folder(BackingStore):
         except msgspec.MsgspecError as exc:
             raise FluxError(errno.EIO, f"{self._checkpoint_file} is damaged: {exc}") from None
 
-    def put_checkpoint(self, value: dict[str, Any]) -> None:
+    def put_checkpoint(self, value: dict[str, Any], alone: bool = False) -> None:
         try:
-            older = self.checkpoints()
+            older = [] if alone else self.checkpoints()
         except FileNotFoundError:
             older = []
         self._sync()

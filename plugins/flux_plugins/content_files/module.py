@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from flux.backing import BackingModule, BackingStore
+from flux.backing import BackingStore
+from flux.collecting import CollectingModule
 from flux_plugins.content_files.folder import Folder
 
 __all__ = ["ContentFiles", "Options"]
@@ -22,7 +23,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     path: str = ""
 
 
-class ContentFiles(BackingModule):
+class ContentFiles(CollectingModule):
     """Keep blobs and checkpoints in files."""
 
     name = "content-files"

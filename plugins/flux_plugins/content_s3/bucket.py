@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import boto3
@@ -12,20 +13,22 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flux.backing import BackingStore, Blobs
-from flux.content import ref_of
+from flux.backing import Blobs
+from flux.collecting import CollectingStore, MemoryCollector
+from flux.content import digest_of, ref_of
 from flux.errors import FluxError
 
 __all__ = ["Bucket"]
 
 T = TypeVar("T")
 _UPLOADS = 8
+_REMOVALS = 1000
 _KEPT_CHECKPOINTS = 5
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _NO_ROOM = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
 
 
-class Bucket(BackingStore):
+class Bucket(CollectingStore):
     """The objects of a bucket whose keys begin with a prefix.
 
     Args:
@@ -42,6 +45,7 @@ class Bucket(BackingStore):
         self.bucket = bucket
         self.prefix = prefix
         self.hash_name = hash_name
+        self.collector = MemoryCollector(self._digests, self._remove)
         config = Config(max_pool_connections=_UPLOADS, retries={"max_attempts": 3, "mode": "standard"})
         self._client = self._try(
             lambda: boto3.client("s3", endpoint_url=endpoint or None, region_name=region or None, config=config)
@@ -75,7 +79,9 @@ class Bucket(BackingStore):
         self._try(lambda: self._client.put_object(Bucket=self.bucket, Key=key, Body=data))
 
     def load(self, digest: bytes) -> bytes:
-        return self._get(self._key(digest))
+        blob = self._get(self._key(digest))
+        self.collector.touch(digest)
+        return blob
 
     def validate(self, digest: bytes) -> None:
         self._try(lambda: self._client.head_object(Bucket=self.bucket, Key=self._key(digest)))
@@ -88,6 +94,23 @@ class Bucket(BackingStore):
             self.full = exc.errno == errno.ENOSPC
             raise
         self.full = False
+        for digest, _ in blobs:
+            self.collector.touch(digest)
+        self.collector.stored += len(blobs)
+
+    def _digests(self) -> Iterator[bytes]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(b""))
+        following = iter(pages)
+        while page := self._try(lambda: next(following, None)):
+            for found in page.get("Contents", ()):
+                with suppress(FluxError):  # not a blob
+                    yield digest_of(found["Key"].removeprefix(self.prefix))
+
+    def _remove(self, digests: list[bytes]) -> None:
+        for at in range(0, len(digests), _REMOVALS):
+            keys = [{"Key": self._key(digest)} for digest in digests[at : at + _REMOVALS]]
+            request = {"Objects": keys, "Quiet": True}
+            self._try(lambda request=request: self._client.delete_objects(Bucket=self.bucket, Delete=request))
 
     # -- checkpoints
 
@@ -98,9 +121,9 @@ class Bucket(BackingStore):
         except msgspec.MsgspecError as exc:
             raise FluxError(errno.EIO, f"{self.path}checkpoints is damaged: {exc}") from None
 
-    def put_checkpoint(self, value: dict[str, Any]) -> None:
+    def put_checkpoint(self, value: dict[str, Any], alone: bool = False) -> None:
         try:
-            older = self.checkpoints()
+            older = [] if alone else self.checkpoints()
         except FileNotFoundError:
             older = []
         kept = [value, *older][:_KEPT_CHECKPOINTS]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from flux.backing import BackingModule, BackingStore
+from flux.backing import BackingStore
+from flux.collecting import CollectingModule
 from flux.errors import FluxError
 
 __all__ = ["ContentS3", "Options"]
@@ -29,7 +30,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     region: str = ""
 
 
-class ContentS3(BackingModule):
+class ContentS3(CollectingModule):
     """Keep blobs and checkpoints in S3."""
 
     name = "content-s3"

@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from flux.backing import BackingStore, Blobs
+from flux.backing import Blobs
+from flux.collecting import CollectingStore
 from flux.errors import FluxError
 from flux.failpoint import failpoint
-from flux_plugins.content_sqlite.collect import Collector
+from flux_plugins.content_sqlite.collect import RowCollector
 from flux_plugins.content_sqlite.reserve import Reserve
 
 __all__ = ["Database"]
@@ -35,7 +36,7 @@ _KEPT_CHECKPOINTS = 5
 _NO_ROOM = (sqlite3.SQLITE_FULL,)
 
 
-class Database(BackingStore):
+class Database(CollectingStore):
     """An open database.
 
     Args:
@@ -48,7 +49,6 @@ class Database(BackingStore):
 
     Attributes:
         epoch: what new blobs are marked with. collector: removes those that are not in use.
-        stored: how many blobs came since the last collection began.
 
     Raises:
         FluxError: EIO, with SQLite's own words, or ENOSPC, here and in every method.
@@ -68,13 +68,13 @@ class Database(BackingStore):
         self.path = path
         self.compress_from = compress_from
         self.epoch = 0
-        self.stored = 0
-        self.collector = Collector(self)
+        self.collector = RowCollector(self)
         self._reserve = Reserve(f"{path}.reserve", reserve)
         synchronous = synchronous or ("NORMAL" if durable else "OFF")
         self.config = {"journal_mode": journal_mode, "synchronous": synchronous}
         try:
             self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self.db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only of a new file
             self.db.execute(f"PRAGMA journal_mode={journal_mode}")
             self.db.execute(f"PRAGMA synchronous={synchronous}")
             if check:
@@ -113,7 +113,7 @@ class Database(BackingStore):
                 self.full = not self._reserve.take()
             return
         rows = [(digest, *self._pack(blob), self.epoch) for digest, blob in blobs]
-        self.stored += len(rows)
+        self.collector.stored += len(rows)
         try:
             self._insert(rows)
         except FluxError as exc:
@@ -186,13 +186,14 @@ class Database(BackingStore):
             raise FluxError(errno.ENOENT, "there is no checkpoint")
         return values
 
-    def put_checkpoint(self, value: dict[str, Any]) -> None:
+    def put_checkpoint(self, value: dict[str, Any], alone: bool = False) -> None:
+        kept = 1 if alone else _KEPT_CHECKPOINTS
         text = msgspec.json.encode({"timestamp": time.time(), **value}).decode()
         try:
             with self.db:
                 self.db.execute("BEGIN")
                 newest = self.db.execute("INSERT INTO checkpt_v2(value) VALUES (?)", (text,)).lastrowid or 0
-                self.db.execute("DELETE FROM checkpt_v2 WHERE id <= ?", (newest - _KEPT_CHECKPOINTS,))
+                self.db.execute("DELETE FROM checkpt_v2 WHERE id <= ?", (newest - kept,))
                 failpoint("sqlite.checkpoint")
             failpoint("sqlite.recorded")
             self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")

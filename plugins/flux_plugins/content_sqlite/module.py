@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from flux.backing import BackingStore
-from flux_plugins.content_sqlite.collect import CollectingModule
+from flux.collecting import CollectingModule
 from flux_plugins.content_sqlite.database import Database
 
 __all__ = ["ContentSqlite", "Options"]
