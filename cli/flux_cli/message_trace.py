@@ -14,7 +14,7 @@ __all__ = ["Formatter", "add_color", "add_trace_options", "colored", "trace", "t
 _TYPES = {"request": 1, "response": 2, "event": 4, "control": 8}
 _MARKS = {1: ">", 2: "<", 4: "e", 8: "c"}
 _COLORS = {1: "\033[01;34m", 2: "\033[36m", 4: "\033[33m", 8: "\033[35m"}
-_TIME_COLOR, _FAILED_COLOR, _RESET = "\033[32m", "\033[01;31m", "\033[0m"
+_TIME_COLOR, _MINUTE_COLOR, _FAILED_COLOR, _RESET = "\033[32m", "\033[1m\033[32m", "\033[01;31m", "\033[0m"
 
 
 def add_color(parser: Parser) -> None:
@@ -71,7 +71,7 @@ class Formatter:
     """Makes lines of trace entries.
 
     Args:
-        human: the minute when it changes, else the seconds since its first entry; delta: since the last one.
+        human: the minute when it changes, else the seconds of the minute; delta: since the last entry.
         width: that the names of modules are filled up to.
     """
 
@@ -82,26 +82,27 @@ class Formatter:
 
     def line(self, entry: dict[str, Any]) -> str:
         """One line, and after it the payload or the error text when the entry has one."""
-        when, text = self._when(entry["timestamp"]), self._text(entry)
+        (when, time_color), text = self._when(entry["timestamp"]), self._text(entry)
         if self._color:
             color = _FAILED_COLOR if entry["errnum"] else _COLORS.get(entry["type"], "")
-            when, text = f"{_TIME_COLOR}{when}{_RESET}", f"{color}{text}{_RESET}"
-        return f"{when} {text}"
+            when, text = f"{time_color}{when}{_RESET}", f"{color}{text}{_RESET}"
+        return f"{when}{'  ' if self._human else ' '}{text}"
 
-    def _when(self, timestamp: float) -> str:
+    def _when(self, timestamp: float) -> tuple[str, str]:
         from datetime import datetime
 
         moment = datetime.fromtimestamp(timestamp)
         if not self._human:
-            return moment.isoformat(timespec="milliseconds")
+            return moment.isoformat(timespec="milliseconds"), _TIME_COLOR
         minute = f"{moment:%b%d %H:%M}"
         if minute != self._minute:
-            self._minute, self._since = minute, timestamp
-            return f"[{minute}] "
+            self._minute = minute
+            self._since = timestamp if self._delta else moment.replace(second=0, microsecond=0).timestamp()
+            return f"[{minute}]", _MINUTE_COLOR
         offset = timestamp - self._since
         if self._delta:
             self._since = timestamp
-        return f"[{offset:+11.6f}] "
+        return f"[{offset:+11.6f}]", _TIME_COLOR
 
     def _text(self, entry: dict[str, Any]) -> str:
         if entry["name"] is not None:

@@ -113,7 +113,7 @@ def test_people_get_times_they_can_read(running: Instance, handle: Any) -> None:
     with tracer(running, handle, "-H", "--color=always", "greeter") as read:
         handle.rpc("greeter.hello", {"who": "a"}).get()
         first, second = read(2)
-    assert first.startswith("\033[32m[") and second.startswith("\033[32m[")
+    assert first.startswith("\033[1m\033[32m[") and "\033[32m[" in second
     result = running.run("flux", "module", "trace", "--delta", "greeter")
     assert (result.returncode, result.stderr) == (1, "flux-module: --delta is for use with --human\n")
 
