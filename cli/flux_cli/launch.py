@@ -67,9 +67,11 @@ def launch(args: argparse.Namespace, options: Any) -> int:
             print(f"flux-start: {rank}: {shlex.join(broker_command(args))}", file=sys.stderr)
     if args.noexec:
         return 0
-    with _Rundir(args) as rundir:
-        options.attrs.setdefault("rundir", rundir)
-        args.setattr.append(f"rundir={options.attrs['rundir']}")
+    args.rundir = args.rundir or options.attrs.get("rundir")
+    with _Rundir(args, options.attrs.get("rundir-cleanup", "")) as rundir:
+        # the end of one broker is not the end of the others: we clean up
+        options.attrs.update({"rundir": rundir, "rundir-cleanup": "0"})
+        args.setattr += [f"rundir={rundir}", "rundir-cleanup=0"]
         return _Launcher(args, options, composition).run(ranks)
 
 
@@ -82,12 +84,19 @@ def _choose_bootstrap(args: argparse.Namespace, options: Any) -> None:
 
 
 class _Rundir:
-    """The instance's run directory, removed at the end unless it was there before."""
+    """The instance's run directory, removed at the end unless it was there before.
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    Args:
+        cleanup: of the attribute rundir-cleanup: "1" removes it in any case, "0" never, "" as said above.
+    """
+
+    def __init__(self, args: argparse.Namespace, cleanup: str) -> None:
         self.args = args
         self.given = args.test_rundir or args.rundir
-        self.cleanup = args.test_rundir_cleanup or not self.given
+        if cleanup not in ("", "0", "1"):
+            raise BrokerUsageError(f"rundir-cleanup is 0 or 1, not {cleanup!r}")
+        self.always, self.never = args.test_rundir_cleanup or cleanup == "1", cleanup == "0"
+        self.made = not self.given
 
     def __enter__(self) -> str:
         if self.given and not os.path.isdir(self.given):
@@ -99,13 +108,13 @@ class _Rundir:
         if self.given != self.args.rundir:
             raise BrokerUsageError(f"--test-rundir: {self.given} is no directory")
         try:
-            os.mkdir(self.given, 0o700)
+            os.makedirs(self.given, 0o700)
         except OSError as exc:
             raise BrokerUsageError(f"--rundir: {self.given}: {exc.strerror}") from None
-        self.cleanup = True
+        self.made = True
 
     def __exit__(self, *_exc: object) -> None:
-        if self.cleanup:
+        if self.always or (self.made and not self.never):
             shutil.rmtree(self.path, ignore_errors=True)
 
 

@@ -178,6 +178,11 @@ class Broker:
                 raise FluxError(exc.errno or errno.EIO, f"cannot make rundir {path}: {exc.strerror}") from None
             self._own_rundir = path
         self.attrs.set("rundir", path, immutable=True)
+        cleanup = self.attrs.get("rundir-cleanup") or str(int(bool(self._own_rundir)))
+        if cleanup not in ("0", "1"):
+            raise FluxError(errno.EINVAL, f"rundir-cleanup is 0 or 1, not {cleanup!r}")
+        self.attrs.set("rundir-cleanup", cleanup, immutable=True)
+        self._own_rundir = path if cleanup == "1" else ""
 
     def _prefork(self) -> None:
         for plugin in self._plan:

@@ -57,6 +57,7 @@ DEFAULTS = {
 """What is shown of settings that nobody gave; None: a name without a value, as stock Flux shows it."""
 _OF_ENCLOSING = ("FLUX_KVS_NAMESPACE", "FLUX_JOB_ID_PATH", "FLUX_PROXY_REMOTE")
 """Said of the instance that started this broker, by now in attributes: not for services and children of this one."""
+_ASKED_OF_OTHERS = "test-rd."
 PATTERNS = ("test.*", "test-ro.*", "test-nr.*", "test-im.*", "test-rd.*", "vendor.*", "config.*")
 KNOWN = frozenset([*READ_ONLY, *UNSETTABLE, *SETTABLE])
 
@@ -115,7 +116,7 @@ class Attr(Module):
         return {"names": [*self.table]}
 
     @request("set", payload=SetRequest)
-    def set(self, _msg: Message, req: SetRequest) -> None:
+    def set(self, _msg: Message, req: SetRequest) -> Any:
         name = req.name
         if self.table.is_immutable(name):
             raise FluxError(errno.EPERM, f"attribute {name} is immutable")
@@ -123,7 +124,15 @@ class Attr(Module):
             raise FluxError(errno.ENOENT, f"unknown attribute{_nearest(name)}")
         if not req.force and not _matches(name, SETTABLE):
             raise FluxError(errno.EINVAL, "attribute may not be updated")
+        if name.startswith(_ASKED_OF_OTHERS):
+            return self._ask(req)
         self.table.set(name, req.value)
+        return None
+
+    async def _ask(self, req: SetRequest) -> None:
+        """Change it when the service agrees that it is a setting of."""
+        await self.flux.rpc("testrd.setattr", {"name": req.name, "value": req.value}, self.rank)
+        self.table.set(req.name, req.value)
 
     @request("rm", payload=GetRequest)
     def rm(self, _msg: Message, req: GetRequest) -> None:

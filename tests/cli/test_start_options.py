@@ -83,3 +83,30 @@ def test_wrapped_brokers_tell_an_error_once(tmp_path: Path) -> None:
     result = start(tmp_path, "-s3", "--wrap=env", MINIMAL, "-Slog-levle=3", "true")
     assert result.returncode == 1
     assert result.stderr.count("did you mean log-level?") == 1
+
+
+def test_nothing_is_scheduled_in_recovery_mode(tmp_path: Path) -> None:
+    result = start(tmp_path, "-s1", "-Sbroker.recovery-mode=1", "flux", "uptime")
+    assert result.stdout.strip().endswith("1 offline"), result.stderr
+
+
+@pytest.mark.parametrize("size", [[], ["-s2"]], ids=["alone", "2"])
+@pytest.mark.parametrize(
+    ("before", "setting", "after"),
+    [(True, [], True), (False, [], False), (True, ["1"], False), (False, ["0"], True)],
+    ids=["keep", "remove", "remove-given", "keep-made"],
+)
+def test_rundir_cleanup(size: list[str], before: bool, setting: list[str], after: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "run"
+    if before:
+        folder.mkdir(parents=True)
+    wanted = [f"-Srundir-cleanup={value}" for value in setting]
+    result = start(tmp_path, *size, MINIMAL, f"-Srundir={folder}", *wanted, "flux", "getattr", "rundir")
+    assert result.stdout == f"{folder}\n", result.stderr
+    assert folder.exists() == after
+
+
+@pytest.mark.parametrize("size", [[], ["-s2"]], ids=["alone", "2"])
+def test_wrong_rundir_cleanup_is_named(size: list[str], tmp_path: Path) -> None:
+    result = start(tmp_path, *size, MINIMAL, "-Srundir-cleanup=yes", "true")
+    assert (result.returncode, result.stderr.count("rundir-cleanup is 0 or 1, not 'yes'")) == (1, 1)

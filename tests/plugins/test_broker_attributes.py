@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +149,28 @@ def test_the_brokers_own_cannot_be_given(running: Instance, name: str) -> None:
     done = running.run("flux", "start", f"--setattr={name}=5", "true")
     assert done.returncode != 0
     assert name in done.stderr
+
+
+TESTRD = """
+from errno import EINVAL
+from flux.errors import FluxError
+from flux.module import Module, request
+
+class TestRd(Module):
+    name = "testrd"
+
+    @request("setattr")
+    def setattr(self, msg):
+        if msg.payload["value"] == "bad":
+            raise FluxError(EINVAL, f"{msg.payload['name']} is no good")
+"""
+
+
+def test_a_service_is_asked_whether_its_attribute_may_change(instance: Callable[..., Instance], tmp_path: Path) -> None:
+    running = instance(size=1)
+    assert "No service matching testrd.setattr" in running.run("flux", "setattr", "test-rd.a", "1").stderr
+    (tmp_path / "testrd.py").write_text(TESTRD)
+    assert running.run("flux", "module", "load", f"{tmp_path}/testrd.py").returncode == 0
+    assert running.run("flux", "setattr", "test-rd.a", "1").returncode == 0
+    assert "test-rd.a is no good" in running.run("flux", "setattr", "test-rd.a", "bad").stderr
+    assert running.run("flux", "getattr", "test-rd.a").stdout == "1\n"

@@ -70,8 +70,9 @@ class Resource(Module):
     def start(self) -> None:
         self._collect(local_inventory(self.rank, self._hostname))
         if self.rank == 0:
-            online = self.flux.rpc("groups.get", {"name": "broker.online"}, 0, FLAG_STREAMING)
-            online.then(self._online_changed)
+            if self.broker.attrs.get("broker.recovery-mode") is None:  # else there is an instance to repair, not to use
+                online = self.flux.rpc("groups.get", {"name": "broker.online"}, 0, FLAG_STREAMING)
+                online.then(self._online_changed)
             self._configure()
             lookup_async(self.flux, "resource.eventlog", namespace="primary").then(self._restore)
             lookup_async(self.flux, "resource.R", namespace="primary").then(self._reuse)
