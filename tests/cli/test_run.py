@@ -128,7 +128,7 @@ def test_mini_spelling(run: Run) -> None:
 
 
 def test_errors_before_submission(run: Run) -> None:
-    assert run("run").stderr.endswith("flux-run: a job needs a command to run\n")
+    assert run("run").stderr.endswith("flux-run: job command and arguments are missing\n")
     assert run("run", "--urgency=99", "true").returncode == 1
     refused = run("run", "-S", "system.cwd=7", "true")
     assert refused.returncode == 1
