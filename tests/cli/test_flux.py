@@ -162,9 +162,10 @@ def test_flux_started_by_path_is_found_by_name() -> None:
     assert result.stdout.strip() == FLUX
 
 
-def test_env_prints_and_runs_as_env_does(tmp_path: Path) -> None:
-    result = run_flux("env", FLUX_PYTHONPATH_PREPEND="/prepended", PYTHONPATH="/own")
-    assert "PYTHONPATH=/prepended:/own" in result.stdout.splitlines()
+def test_env_is_for_a_shell_and_runs_as_env_does() -> None:
+    result = run_flux("env", FLUX_PYTHONPATH_PREPEND="/prepended", PYTHONPATH="/own $x", OTHER="1")
+    assert "export PYTHONPATH='/prepended:/own $x'" in result.stdout.splitlines()
+    assert "OTHER" not in result.stdout
     assert run_flux("env", "WHO=me", "sh", "-c", "echo $WHO; exit 4").returncode == 4
 
 

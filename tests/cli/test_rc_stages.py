@@ -99,10 +99,21 @@ def test_a_failing_hook_ends_the_start(tmp_path: Path) -> None:
     assert "disk on fire" in result.stderr
 
 
-def test_running_jobs_are_canceled_before_services_stop(tmp_path: Path) -> None:
-    result = start(tmp_path, LOG, "sh", "-c", "id=$(flux submit sleep 1000) && flux job wait-event $id start")
+def test_running_jobs_are_canceled_before_services_stop_and_others_stay(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    submit = (
+        "id=$(flux submit sleep 1000) && flux job wait-event $id start && flux submit --urgency=hold true && echo $id"
+    )
+    result = start(tmp_path, LOG, f"-Sstatedir={state}", "sh", "-c", submit)
     assert result.returncode == 0, result.stderr
     assert in_order(result.stderr, "run->cleanup", "cleanup->shutdown")
+    held, running = result.stdout.split()[-2:]
+    show = f"flux job eventlog {running}; echo; echo ----; flux job eventlog {held}"
+    ended, waiting = start(tmp_path, f"-Sstatedir={state}", "sh", "-c", show).stdout.split("----")
+    assert in_order(ended, "exception", "the instance is shutting down", "clean")
+    assert "submit" in waiting
+    assert "exception" not in waiting
 
 
 def test_clean_up_after_a_signal_is_limited(tmp_path: Path) -> None:

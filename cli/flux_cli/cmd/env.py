@@ -8,13 +8,26 @@ from flux_cli.errors import CommandError
 
 
 def command(argv: list[str]) -> int:
-    """Hand over to env(1): by now the environment is the one that `flux` sets up."""
+    """Show what `flux` has set up, or hand over to env(1), which inherits it."""
     if argv[:1] in (["-h"], ["--help"]):
         return _help()
+    if not argv:
+        return _show()
     try:
         os.execvp("env", ["env", *argv])
     except OSError as exc:
         raise CommandError(f"env: {exc.strerror}", 127) from None
+
+
+def _show() -> int:
+    import shlex
+
+    from flux_cli.environment import VARIABLES
+
+    for name in VARIABLES:
+        if name in os.environ:
+            print(f"export {name}={shlex.quote(os.environ[name])}")
+    return 0
 
 
 def _help() -> int:
