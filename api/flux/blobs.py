@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +22,7 @@ from flux.kvs.treeobj import blobref
 if TYPE_CHECKING:
     from flux.core.base import Handle
 
-__all__ = ["ANSWER_BYTES", "Storer", "load_many", "pack", "split_digests", "unpack", "validate_many"]
+__all__ = ["ANSWER_BYTES", "Storer", "load_batch", "load_many", "pack", "split_digests", "unpack", "validate_many"]
 
 Item = TypeVar("Item")
 
@@ -99,6 +99,16 @@ def load_many(
             under_way.appendleft(ask(batch[len(blobs) :]))
         for (item, _ref), blob in zip(batch, blobs, strict=False):
             yield item, blob
+
+
+async def load_batch(handle: Handle, refs: Sequence[str]) -> list[bytes]:
+    """Blobs by their blobrefs, in order, under asyncio and on rank 0. FluxError ENOENT, EIO when one is not there."""
+    blobs: list[bytes] = []
+    while left := refs[len(blobs) :]:
+        answer: bytes = await RawRPC(handle, "content.load-many", b"".join(map(digest_of, left)))
+        for ref, blob in zip(left, unpack(answer), strict=False):
+            blobs.append(await load_async(handle, digest_of(ref)) if blob is None else blob)
+    return blobs
 
 
 def _loaded(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -102,8 +102,14 @@ def decode_dir(blob: bytes) -> dict[str, TreeObj] | Hdir:
     return entries
 
 
+class _Bucket(msgspec.Struct):
+    data: tuple[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+-[0-9a-f]+$")]]
+    type: Literal["dirref"]
+    ver: Literal[1]
+
+
 class _Data(msgspec.Struct):
-    bucket: list[dict[str, Any] | None]
+    bucket: list[_Bucket | None]
     func: str
     size: int
     total: int
@@ -117,7 +123,4 @@ def _hdir(obj: dict[str, Any]) -> Hdir:
     level = data.func.removeprefix(_FUNC)
     if not level.isdecimal() or int(level) >= _LEVELS or data.func == level or not 0 < data.size == len(data.bucket):
         raise ProtocolError(f"a hdir has size buckets and a func {_FUNC}0 to {_FUNC}{_LEVELS - 1}, not {data.func!r}")
-    for bucket in data.bucket:
-        if bucket is not None and treeobj.validate(bucket)["type"] != "dirref":
-            raise ProtocolError("the buckets of a hdir are dirrefs")
-    return Hdir(int(level), data.total, [None if bucket is None else bucket["data"][0] for bucket in data.bucket])
+    return Hdir(int(level), data.total, [None if bucket is None else bucket.data[0] for bucket in data.bucket])

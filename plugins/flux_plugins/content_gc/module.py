@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from flux.blobs import unpack
-from flux.content import RawRPC, digest_of
+from flux.blobs import load_batch
+from flux.content import digest_of
 from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.collect import references
@@ -163,15 +163,10 @@ class ContentGc(Module):
         dirs: list[str] = []
         blobs: list[str] = []
         await self._spend(len(refs))
-        while refs:
-            loaded = unpack(await RawRPC(self.flux, "content.load-many", b"".join(map(digest_of, refs))))
-            for ref, blob in zip(refs, loaded, strict=False):
-                if blob is None:
-                    blob = await RawRPC(self.flux, "content.load", digest_of(ref))
-                more_dirs, more_blobs = references(decode_dir(blob))
-                dirs += more_dirs
-                blobs += more_blobs
-            refs = refs[len(loaded) :]
+        for blob in await load_batch(self.flux, refs):
+            more_dirs, more_blobs = references(decode_dir(blob))
+            dirs += more_dirs
+            blobs += more_blobs
         return dirs, blobs
 
     async def _mark_blobs(self, epoch: int, refs: list[str]) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from flux.blobs import load_batch
 from flux.constants import FLUX_KVS_SYNC, KVS_PRIMARY_NAMESPACE
 from flux.content import digest_of, load_async
 from flux.errors import FluxError, ProtocolError, as_flux_error
@@ -105,16 +106,22 @@ class Kvs(Module):
     async def load(self, refs: list[str], hold: bool = False) -> None:
         """Load blobs into the cache, and into what it holds. FluxError ENOTRECOVERABLE when one is nowhere."""
         unstored = self.leader.unstored if self.leader is not None else {}
-        requests = [(ref, load_async(self.flux, digest_of(ref))) for ref in dict.fromkeys(refs) if ref not in unstored]
         for ref in unstored.keys() & set(refs):
             self._loaded(ref, unstored[ref], hold)
-        for ref, load in requests:
-            try:
-                self._loaded(ref, await load, hold)
-            except FluxError as exc:
-                if exc.errno == errno.ENOENT:
-                    raise FluxError(ENOTRECOVERABLE, f"{ref} is not in the content store") from None
-                raise
+        wanted = [ref for ref in dict.fromkeys(refs) if ref not in unstored]
+        try:
+            for ref, blob in zip(wanted, await self._load(wanted), strict=True):
+                self._loaded(ref, blob, hold)
+        except FluxError as exc:
+            if exc.errno == errno.ENOENT:
+                raise FluxError(ENOTRECOVERABLE, f"{', '.join(wanted)}: not in the content store") from None
+            raise
+
+    async def _load(self, refs: list[str]) -> list[bytes]:
+        if self.leader is not None and len(refs) > 1:
+            return await load_batch(self.flux, refs)
+        requests = [load_async(self.flux, digest_of(ref)) for ref in refs]
+        return [await request for request in requests]
 
     def _loaded(self, ref: str, blob: bytes, hold: bool) -> None:
         self.cache.put_blob(ref, blob)
