@@ -12,7 +12,7 @@ __all__ = ["TABLES", "read_config", "unknown_tables"]
 
 TABLES = frozenset(
     "access archive bootstrap content cron exec heartbeat imp ingest job-list job-manager job-shell kvs policy queues "
-    "resource sched-fluxion-qmanager sched-fluxion-resource sched-simple systemd tbon".split()
+    "resource sched-fluxion-qmanager sched-fluxion-resource sched-simple sign systemd tbon".split()
 )
 """The tables that Flux knows."""
 

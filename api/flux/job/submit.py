@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flux.core.base import Handle
     from flux.job.Jobspec import Jobspec
 
-__all__ = ["SubmitFuture", "encode_jobspec", "submit", "submit_async", "wrap_unsigned"]
+__all__ = ["SubmitFuture", "encode_jobspec", "submit", "submit_async", "wrap", "wrap_unsigned"]
 
 
 class SubmitFuture(RPC):
@@ -66,9 +66,10 @@ def submit_async(
         novalidate: skip validation; instance owner only.
 
     Errors, when the id is got: EINVAL malformed or out of range; EPERM not allowed to this user; whatever a
-    validator or a job policy refuses the job with, and its sentence.
+    validator or a job policy refuses the job with, and its sentence. At once: ENOTSUP or EINVAL when a guest cannot
+    sign the job.
     """
-    signed = str(jobspec) if pre_signed else wrap_unsigned(encode_jobspec(jobspec), os.getuid())
+    signed = str(jobspec) if pre_signed else wrap(flux_handle, encode_jobspec(jobspec))
     flags = FLUX_JOB_WAITABLE * waitable | FLUX_JOB_DEBUG * debug | FLUX_JOB_NOVALIDATE * novalidate
     return SubmitFuture(flux_handle, "job-ingest.submit", {"J": signed, "urgency": int(urgency), "flags": flags})
 
@@ -85,7 +86,33 @@ def encode_jobspec(jobspec: Jobspec | str | bytes | dict[str, Any]) -> bytes:
     return msgspec.json.encode(spec)
 
 
+def wrap(flux_handle: Handle, jobspec: bytes) -> str:
+    """A jobspec in the envelope that the instance wants of this user (RFC 39): guests sign theirs with MUNGE.
+
+    Errors: those of `flux.job.munge.sign`.
+    """
+    userid = os.getuid()
+    if _is_owner(flux_handle, userid):
+        return wrap_unsigned(jobspec, userid)
+    from flux.job.munge import sign
+
+    text = _envelope(jobspec, userid, b"munge")
+    table = flux_handle.rpc("config.get").get().get("sign") or {}
+    return f"{text.decode()}.{sign(text, (table.get('munge') or {}).get('socket-path', ''))}"
+
+
+def _is_owner(flux_handle: Handle, userid: int) -> bool:
+    """Does the instance belong to this user? Only connections of scripts ask: services run as its owner."""
+    from flux.core.handle import Flux
+
+    return not isinstance(flux_handle, Flux) or int(flux_handle.attr_get("security.owner")) == userid
+
+
 def wrap_unsigned(jobspec: bytes, userid: int) -> str:
     """A jobspec in the envelope of signature mechanism "none", which only the instance owner may use (RFC 39)."""
-    header = b"version\0i1\0userid\0i%d\0mechanism\0snone\0" % userid
-    return b".".join((b2a_base64(header, newline=False), b2a_base64(jobspec, newline=False), b"none")).decode()
+    return (_envelope(jobspec, userid, b"none") + b".none").decode()
+
+
+def _envelope(jobspec: bytes, userid: int, mechanism: bytes) -> bytes:
+    header = b"version\0i1\0userid\0i%d\0mechanism\0s%b\0" % (userid, mechanism)
+    return b".".join((b2a_base64(header, newline=False), b2a_base64(jobspec, newline=False)))

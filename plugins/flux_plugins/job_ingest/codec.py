@@ -1,4 +1,4 @@
-"""J, the signed jobspec (RFC 15): HEADER.PAYLOAD.SIGNATURE, without a signature for mechanism "none".
+"""J, the signed jobspec (RFC 15, RFC 39): HEADER.PAYLOAD.SIGNATURE, "none" in place of one for mechanism "none".
 
 The header is a list of NUL-terminated words, key and value in turn, a value beginning with its type: i for an
 integer, s for a string. Header and payload are base64.
@@ -12,14 +12,17 @@ from typing import NamedTuple
 __all__ = ["SignedJobspec", "decode"]
 
 _KEYS = frozenset({"version", "userid", "mechanism"})
+_MECHANISMS = ("none", "munge")
 
 
 class SignedJobspec(NamedTuple):
-    """What J holds. payload: the jobspec as JSON text."""
+    """What J holds. payload: the jobspec as JSON text. signed: what the signature is of."""
 
     userid: int
     mechanism: str
     payload: bytes
+    signed: bytes
+    signature: str
 
 
 def decode(J: str) -> SignedJobspec:
@@ -31,11 +34,12 @@ def decode(J: str) -> SignedJobspec:
     userid, mechanism = header["userid"], header["mechanism"]
     if header["version"] != 1 or not isinstance(userid, int) or not isinstance(mechanism, str):
         raise ValueError("its header is not version 1")
-    if mechanism != "none":
-        raise ValueError(f"unknown mechanism {mechanism}")
-    if parts[2] != "none":
+    if mechanism not in _MECHANISMS:
+        raise ValueError(f"unknown mechanism {mechanism}: {' and '.join(_MECHANISMS)} are known")
+    if mechanism == "none" and parts[2] != "none":
         raise ValueError("mechanism none takes no signature")
-    return SignedJobspec(userid, mechanism, _base64(parts[1], "payload"))
+    signed = J[: len(parts[0]) + 1 + len(parts[1])].encode()
+    return SignedJobspec(userid, mechanism, _base64(parts[1], "payload"), signed, parts[2])
 
 
 def _base64(text: str, what: str) -> bytes:

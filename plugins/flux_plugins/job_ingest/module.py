@@ -83,7 +83,7 @@ class JobIngest(Module):
     @request("submit", allow=USER, payload=SubmitRequest)
     def submit(self, msg: Message, req: SubmitRequest) -> Any:
         check_request(msg, req)
-        jobspec = unwrap(msg, req)
+        jobspec = unwrap(msg, req, self.conf)
         if self._frobnicator.is_slow or self._validator.is_slow:
             self.spawn(self._admit_slowly(msg, req, jobspec), "validation")
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,12 +18,13 @@ from flux.constants import (
 )
 from flux.errors import FluxError, ProtocolError
 from flux.message import ROLE_OWNER, Message
-from flux_plugins.job_ingest.codec import decode
+from flux_plugins.job_ingest.codec import SignedJobspec, decode
 
 __all__ = ["SubmitRequest", "check_request", "redacted", "unwrap"]
 
 _FLAGS = FLUX_JOB_DEBUG | FLUX_JOB_WAITABLE | FLUX_JOB_NOVALIDATE
 _OWNERS_FLAGS = {FLUX_JOB_WAITABLE: "FLUX_JOB_WAITABLE", FLUX_JOB_NOVALIDATE: "novalidate"}
+_MAX_TTL = 1209600  # seconds: how long flux-security lets a signature live
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -49,17 +52,22 @@ def check_request(msg: Message, req: SubmitRequest) -> None:
             raise FluxError(errno.EPERM, f"only the instance owner can submit with {name}")
 
 
-def unwrap(msg: Message, req: SubmitRequest) -> dict[str, Any]:
+def unwrap(msg: Message, req: SubmitRequest, conf: Mapping[str, Any]) -> dict[str, Any]:
     """The jobspec of a submission, not yet validated.
 
+    Args:
+        conf: the instance's configuration, of which the table `[sign]` counts.
+
     Raises:
-        FluxError: EINVAL for a bad J, EPERM when it is not the sender's.
+        FluxError: EINVAL for a bad J, EPERM when it is not the sender's or too old, ENOTSUP without MUNGE.
     """
     try:
         signed = decode(req.J)
     except ValueError as exc:
         raise FluxError(errno.EINVAL, f"could not unwrap jobspec: Invalid argument: {exc}") from None
-    if not msg.rolemask & ROLE_OWNER:
+    if signed.mechanism == "munge":
+        _verify(signed, conf.get("sign") or {})
+    elif not msg.rolemask & ROLE_OWNER:
         raise FluxError(errno.EPERM, "only instance owner can use sign-type=none")
     if signed.userid != msg.userid:
         raise FluxError(errno.EPERM, f"signer={signed.userid} != requestor={msg.userid}")
@@ -70,6 +78,20 @@ def unwrap(msg: Message, req: SubmitRequest) -> dict[str, Any]:
     except (ValueError, TypeError) as exc:
         raise FluxError(errno.EINVAL, str(exc)) from None
     return jobspec
+
+
+def _verify(signed: SignedJobspec, table: Mapping[str, Any]) -> None:
+    from flux.job.munge import verify
+    from flux.util import parse_fsd
+
+    try:
+        found = verify(signed.signed, signed.signature, (table.get("munge") or {}).get("socket-path", ""))
+    except FluxError as exc:
+        raise FluxError(exc.errno, f"could not unwrap jobspec: {exc}") from None
+    if found.userid != signed.userid:
+        raise FluxError(errno.EPERM, f"munge userid={found.userid} != signer={signed.userid}")
+    if time.time() - found.time > parse_fsd(str(table.get("max-ttl", _MAX_TTL))):
+        raise FluxError(errno.EPERM, "the signature is older than sign.max-ttl allows")
 
 
 def redacted(jobspec: dict[str, Any]) -> dict[str, Any]:

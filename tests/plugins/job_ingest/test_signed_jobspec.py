@@ -47,7 +47,7 @@ GOOD = b"version\0i1\0userid\0i0\0mechanism\0snone\0"
         (envelope(b"version\0i1\0userid\0i0\0"), "not version, userid and mechanism"),
         (envelope(GOOD.replace(b"i1", b"i2")), "not version 1"),
         (envelope(GOOD.replace(b"i0", b"x0")), "has the value 'x0'"),
-        (envelope(GOOD.replace(b"none", b"munge")), "unknown mechanism munge"),
+        (envelope(GOOD.replace(b"none", b"curve")), "unknown mechanism curve"),
         (envelope(GOOD, signature="forged"), "takes no signature"),
         (envelope(b"\xff\0i1\0"), "not text"),
     ],
