@@ -183,6 +183,15 @@ def test_uptime_tells_what_is_drained(instance: Callable[..., Instance]) -> None
     assert output(full.run("flux", "uptime")).endswith(",  1 drained")
 
 
+def test_uptime_tells_what_keeps_jobs_from_running(instance: Callable[..., Instance]) -> None:
+    running = instance(size=1)
+    handle = running.handle()
+    handle.rpc("job-manager.queue-enable", {"enable": False, "reason": "closed", "all": True}).get()
+    handle.rpc("job-manager.queue-start", {"start": False, "all": True, "nocheckpoint": True}).get()
+    lines = output(running.run("flux", "uptime")).splitlines()
+    assert lines[1] == "  submit disabled,  scheduler stopped"
+
+
 @pytest.mark.parametrize(("trap", "code"), [("exit 7", 7), ("exit 0", 0)])
 def test_shutdown_shows_the_log_and_keeps_the_programs_exit_code(trap: str, code: int, tmp_path: Path) -> None:
     script = f"trap '{trap}' HUP; flux getattr local-uri; while :; do sleep 0.1; done"

@@ -64,11 +64,11 @@ def _queues(handle: Flux) -> list[dict[str, Any]]:
 
 
 def _optional(handle: Flux, topic: str, payload: dict[str, Any] | None = None) -> Any:
-    """An answer, or {} from an instance without that service."""
+    """An answer, or {} from an instance without that service, or one that this broker has not joined yet."""
     try:
         return handle.rpc(topic, payload or {}, 0).get()
     except FluxError as exc:
-        if exc.errno != errno.ENOSYS:
+        if exc.errno not in (errno.ENOSYS, errno.EAGAIN):
             raise
         return {}
 

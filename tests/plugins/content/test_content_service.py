@@ -224,6 +224,7 @@ def test_a_full_disk_makes_the_instance_read_only_until_there_is_room(small_disk
             assert caught.value.errno == errno.ENOSPC
             assert flux.kvs.get(refused, "before") == 1
         assert "read-only" in instance.run("flux", "dmesg").stdout
+        assert "  content store full: read-only\n" in instance.run("flux", "uptime", rank=1).stdout
         ballast.unlink()
         wait_for(lambda: not handle.rpc("content.stats-get").get()["full"], what="room")
         for accepted in (handle, other):
