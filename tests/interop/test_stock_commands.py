@@ -91,7 +91,7 @@ AREAS = {
         flux module load heartbeat
         flux module trace -t nosuch kvs
         flux module trace -d kvs
-        show 2 'flux module trace -T kvs.lookup kvs' 'flux kvs get nosuch' | cut -d' ' -f2-
+        show 3 'flux module trace -T kvs.lookup kvs' 'flux kvs get nosuch' | cut -d' ' -f2- | sort -u
     """,
     "events": """
         flux event pub it.a
@@ -149,7 +149,7 @@ AREAS = {
     """,
     "cron": """
         flux cron list | wc -l
-        flux cron interval -N mine -c 3 -a 10 1h true
+        flux cron interval -N mine -c 3 -a 2h 1h true
         flux cron interval -o timeout=5,rank=1 1h echo hi
         flux cron event -n 2 it.cron true
         echo '0 8 * * Mon true' | flux cron tab | cut -d' ' -f1-4
