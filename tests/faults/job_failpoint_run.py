@@ -1,0 +1,146 @@
+"""Rank 0 crashes wherever a job is written, one moment after the other: what is on disk of jobs goes on as it was.
+
+`python tests/faults/job_failpoint_run.py` goes through all of them; it exits with 1 when anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import flux
+from flux import eventlog, kvs
+from flux.constants import FLUX_KVS_SYNC
+from flux.errors import FluxError
+from flux.job import JobspecV1
+from flux.job.fluid import encode
+from flux.job.submit import submit_async
+from flux.kvs import KVSTxn
+from flux.testing import Instance, wait_for
+from flux.testing.failpoints import POINTS
+
+JOBS = [name for name in POINTS if name.startswith("job-")]
+MOST_TIMES = 200
+KILLED = 128 + signal.SIGKILL
+
+
+class Scenario:
+    """Jobs one after the other, put on record when accepted and when over, in one database over many instances.
+
+    Attributes:
+        accepted, over: ids of the jobs that were on record as that, in order.
+    """
+
+    def __init__(self, statedir: Path) -> None:
+        self.statedir = statedir
+        self.accepted: list[int] = []
+        self.over: list[int] = []
+
+    def run(self, failpoint: str = "", jobs: int = 2) -> bool:
+        """Start an instance, check what it finds, run jobs, and end it; gives whether rank 0 has lived through that.
+
+        AssertionError when a promise is broken.
+        """
+        running = Instance(
+            attrs={"statedir": str(self.statedir)}, env={"FLUX_FAILPOINT": failpoint} if failpoint else None
+        )
+        try:
+            running.start()
+        except FluxError as exc:
+            assert running.process.returncode == KILLED, exc
+            return False
+        if not self._work(running, jobs):
+            running.kill()
+            return False
+        return running.stop() == 0
+
+    def _work(self, running: Instance, jobs: int) -> bool:
+        try:
+            handle = flux.Flux(running.uri)
+        except (ConnectionError, FileNotFoundError):
+            return False
+        try:
+            with handle:
+                self._check(handle)
+                for _ in range(jobs):
+                    self._run_job(handle)
+        except ConnectionError:
+            return False
+        return True
+
+    def _check(self, handle: Any) -> None:
+        """Jobs on record as over are that; those on record as accepted go on, or are told off, and come to an end."""
+        for jobid in self.over:
+            assert names_of(handle, jobid)[-1] == "clean"
+        wait_for(lambda: not active(handle), timeout=60, what="every job that was found is over")
+        for jobid in self.accepted:
+            wait_for_clean(handle, jobid)
+            assert names_of(handle, jobid)[0] == "submit"
+        wait_for(lambda: set(self.accepted) <= listed(handle), what="all jobs are listed")
+
+    def _run_job(self, handle: Any) -> None:
+        spec = JobspecV1.from_command(["true"]).jobspec
+        jobid = int(submit_async(handle, spec, 16, True).get_id())
+        assert not self.accepted or jobid > self.accepted[-1]
+        sync(handle)
+        self.accepted.append(jobid)
+        assert handle.rpc("job-manager.wait", {"id": jobid}).get()["success"]
+        wait_for_clean(handle, jobid)
+        sync(handle)
+        self.over.append(jobid)
+
+
+def sync(handle: Any) -> None:
+    """Put what was acknowledged until now on record."""
+    kvs.commit(handle, FLUX_KVS_SYNC, txn=KVSTxn())
+
+
+def names_of(handle: Any, jobid: int) -> list[str]:
+    """Names of the events in a job's eventlog."""
+    log = kvs.lookup_async(handle, f"{encode(jobid, 'kvs')}.eventlog").value()
+    return [event.name for event in eventlog.decode(log)]
+
+
+def wait_for_clean(handle: Any, jobid: int) -> None:
+    wait_for(lambda: names_of(handle, jobid)[-1] == "clean", what="the last event is written")
+
+
+def listed(handle: Any) -> set[int]:
+    """Ids of the jobs that `flux jobs` would show."""
+    return {job["id"] for job in handle.rpc("job-list.list", {"max_entries": 0, "attrs": []}).get()["jobs"]}
+
+
+def active(handle: Any) -> list[Any]:
+    """Jobs that the job manager knows and that are not over."""
+    return list(handle.rpc("job-manager.list", {"max_entries": 0}).get()["jobs"])
+
+
+def crash_everywhere(statedir: Path, point: str) -> int:
+    """Crash at a failpoint the first time, the second time, … until the scenario passes untouched; gives the times."""
+    scenario = Scenario(statedir)
+    for time in range(1, MOST_TIMES):
+        if scenario.run(f"{point}:crash@{time}"):
+            return time - 1
+    raise AssertionError(f"{point}: still crashing the {MOST_TIMES}th time")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Crash wherever a job is written, and look what is left.")
+    parser.add_argument("points", nargs="*", default=JOBS, metavar="NAME", help="failpoints (default: all)")
+    problems = 0
+    for point in parser.parse_args().points:
+        with tempfile.TemporaryDirectory(prefix="failpoint-") as statedir:
+            try:
+                print(f"{point}: {crash_everywhere(Path(statedir), point)} crashes, no promise broken", flush=True)
+            except AssertionError as exc:
+                problems += 1
+                print(f"{point}: {exc}", flush=True)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
