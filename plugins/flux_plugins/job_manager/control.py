@@ -93,7 +93,7 @@ class Control:
         old = job.urgency
         if old != req.urgency:
             in_sched = job.state == SCHED
-            self._manager.post(job, "urgency", {"urgency": req.urgency, "userid": msg.userid})
+            self._manager.post(job, "urgency", {"userid": msg.userid, "urgency": req.urgency})
             if not in_sched:
                 self._manager.reprioritize(job)
         return {"old_urgency": old}

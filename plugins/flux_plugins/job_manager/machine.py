@@ -337,6 +337,11 @@ def _exception(job: Job, event: Event, context: dict[str, Any]) -> None:
         job.state = CLEANUP
 
 
+def _flux_restart(job: Job, event: Event, context: dict[str, Any]) -> None:
+    if job.state == SCHED:
+        job.state = PRIORITY
+
+
 def _memo(job: Job, event: Event, context: dict[str, Any]) -> None:
     merge(job.memo, context)
 
@@ -389,6 +394,7 @@ _HANDLERS = {
     "free": _free,
     "clean": _clean,
     "exception": _exception,
+    "flux-restart": _flux_restart,
     "memo": _memo,
     "jobspec-update": _jobspec_update,
     "resource-update": _resource_update,

@@ -12,7 +12,7 @@ from flux.constants import FLUX_KVS_READDIR
 from flux.errors import FluxError
 from flux.job.fluid import decode
 from flux.kvs.requests import lookup_async
-from flux_plugins.job_manager.machine import IllegalEvent, Job, transition
+from flux_plugins.job_manager.machine import CLEANUP, RUN, SCHED, IllegalEvent, Job, transition
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager
@@ -50,8 +50,13 @@ def resume(manager: Manager) -> None:
             manager.raise_exception(job, "depend", 0, str(exc))
             continue
         manager.waits.job_accepted(job)
-        manager.post(job, "flux-restart")
+        if job.state == SCHED:
+            manager.post(job, "flux-restart")
+            continue
+        if job.state in (RUN, CLEANUP):
+            manager.debug_event(job, "debug.exec-reattach-start")
         manager.reprioritize(job)
+        manager.advance(job)
 
 
 def checkpoint(manager: Manager) -> None:
