@@ -11,7 +11,7 @@ import errno
 import signal
 import sys
 
-from flux.constants import FLUX_JOB_EVENT_WATCH_WAITCREATE
+from flux.constants import FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL, FLUX_JOB_EVENT_WATCH_WAITCREATE
 from flux.job.event import EventStream
 from flux.job.outcome import JobResult
 from flux.job.output import OutputReader, expand
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.errors import FluxError
     from flux.job.event import EventLogEvent
+    from flux_cli.attach_status import StatusLine
 
 __all__ = ["Attach", "exit_code"]
 
@@ -46,6 +47,14 @@ def exit_code(waitstatus: int | None, otherwise: int = 1) -> int:
     return 128 + signum if signum else waitstatus >> 8 & 0xFF
 
 
+def _tail(count: int | None, write: Callable[[str, str, bytes], object]) -> Any:
+    if count is None:
+        return None
+    from flux_cli.attach_tail import Tail
+
+    return Tail(count, write)
+
+
 class Attach:
     """One job, followed.
 
@@ -56,6 +65,10 @@ class Attach:
         show_events, show_exec: print events of the eventlog, and of the shells, on stderr.
         interactive: take Ctrl-C and other signals as meant for the job.
         announce: print the job's id on stderr first.
+        quiet: no warnings on stderr.
+        wait_event: event of the eventlog after which that is followed no more; the output still is.
+        tail: lines to show of the output that is there already, None for all of it.
+        status: shows what the job waits for.
     """
 
     def __init__(
@@ -70,6 +83,10 @@ class Attach:
         interactive: bool = True,
         announce: bool = False,
         name: str = "job",
+        quiet: bool = False,
+        wait_event: str = "clean",
+        tail: int | None = None,
+        status: StatusLine | None = None,
     ) -> None:
         self._handle = handle
         self._jobid = jobid
@@ -80,6 +97,10 @@ class Attach:
         self._interactive = interactive
         self._announce = announce
         self._name = name
+        self._quiet = quiet
+        self._wait_event = wait_event
+        self._tail = _tail(tail, self._write_now)
+        self._status = status
         self._reactor = handle.get_reactor()
         self.result = JobResult(int(jobid))
         self._output = OutputReader(self._write, self._redirected, self._shell_log)
@@ -90,7 +111,7 @@ class Attach:
         self._over = False
         self._on_over: Callable[[Attach], object] | None = None
         self._stdin: Any = None
-        self._running = False
+        self._running = self._detached = False
         self._last_interrupt = -_DOUBLE_INTERRUPT
         self._watchers: list[Any] = []
 
@@ -117,13 +138,14 @@ class Attach:
             self._say_plain(f"jobid: {self._jobid}")  # who reads this may already send signals
         self._watch("eventlog", "eventlog", self._on_event, 0)
         self._watch("exec", "guest.exec.eventlog", self._on_exec_event, FLUX_JOB_EVENT_WATCH_WAITCREATE)
-        self._watch("output", "guest.output", self._on_output_event, FLUX_JOB_EVENT_WATCH_WAITCREATE)
+        sentinel = FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL if self._tail else 0
+        self._watch("output", "guest.output", self._on_output_event, FLUX_JOB_EVENT_WATCH_WAITCREATE | sentinel)
 
     def _watch(self, stream: str, path: str, on_event: Any, flags: int) -> None:
         def ended(error: FluxError | None) -> None:
             self._ended(stream, error)
 
-        EventStream(self._handle, self._jobid, path, on_event, ended, flags)
+        EventStream(self._handle, self._jobid, path, on_event, ended, flags, self._end_tail)
 
     def _catch_signals(self) -> None:
         self._catch(signal.SIGINT, self._interrupted)
@@ -143,12 +165,17 @@ class Attach:
         self._watchers.clear()
         if self._stdin is not None:
             self._stdin.close()
+        if self._status is not None:
+            self._status.close()
+        self._end_tail()
         self._flush()
 
     def finish(self) -> int:
         """The exit code of a job that was followed; says on stderr what is not plain success."""
         if self._error is not None:
             raise no_such_job(self._error, self._jobid)
+        if self._detached:
+            return 0
         result = self.result
         code = exit_code(result.waitstatus)
         if result.waitstatus is not None and code:
@@ -181,9 +208,13 @@ class Attach:
     # -- the job's events
 
     def _on_event(self, event: EventLogEvent) -> None:
+        if "eventlog" not in self._waiting_for:
+            return
         self.result.on_event(event)
         if self._show_events:
             self._show("job", event)
+        elif self._status is not None:
+            self._status.on_event(event)
         if event.name == "exception":
             self._exception(event)
         elif event.name == "start":
@@ -193,6 +224,8 @@ class Attach:
         elif event.name == "clean":
             self._done("eventlog")
             self._look_for_output()
+        if event.name == self._wait_event:
+            self._done("eventlog")
 
     def _exception(self, event: EventLogEvent) -> None:
         context = event.context
@@ -243,6 +276,8 @@ class Attach:
 
     def _say_plain(self, text: str) -> None:
         self._flush()
+        if self._status is not None:
+            self._status.clear()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
@@ -256,6 +291,16 @@ class Attach:
             self._done("output")
 
     def _write(self, stream: str, ranks: str, data: bytes) -> None:
+        write = self._write_now if self._tail is None else self._tail.add
+        write(stream, ranks, data)
+
+    def _end_tail(self) -> None:
+        """What was there at the start has been read: from now on output is shown as it comes."""
+        if self._tail is not None:
+            tail, self._tail = self._tail, None
+            tail.release()
+
+    def _write_now(self, stream: str, ranks: str, data: bytes) -> None:
         out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
         if self._label:
             for rank in expand(ranks):
@@ -297,7 +342,22 @@ class Attach:
             self._cancel("interrupted by ctrl-C")
             return
         self._last_interrupt = now
-        self._say(f"one more ctrl-C within {_DOUBLE_INTERRUPT:g}s to cancel {self._jobid}")
+        stop = self._handle.signal_watcher_create(signal.SIGTSTP, lambda *_: self._detach())
+        stop.start()
+        self._watchers.append(stop)
+        self._reactor.call_later(_DOUBLE_INTERRUPT, stop.stop)
+        self._warn(f"one more ctrl-C within {_DOUBLE_INTERRUPT:g}s to cancel or ctrl-Z to detach")
+
+    def _detach(self) -> None:
+        """Leave the job alone."""
+        self._warn("detaching...")
+        self._detached = True
+        self._waiting_for.clear()
+        self._done("eventlog")
+
+    def _warn(self, text: str) -> None:
+        if not self._quiet:
+            self._say(text)
 
     def _forward(self, signum: int) -> None:
         if self._running:

@@ -40,6 +40,6 @@ def parse_duration(text: str) -> float:
 def no_such_job(exc: OSError, jobid: JobID) -> Exception:
     """The error of a request about a job, with the job's name in it where it is about the job."""
     if exc.errno == errno.ENOENT:
-        text = str(exc) if "not found" in str(exc) else "there is no such job"
+        text = str(exc) if "not found" in str(exc) else "No such job"
         return CommandError(f"{jobid.orig}: {text}")
     return exc

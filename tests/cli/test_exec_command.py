@@ -64,7 +64,7 @@ def test_ranks_can_be_chosen_and_left_out(flux: RunFlux) -> None:
         (["nosuchcommand"], 127, "rank 1: nosuchcommand: error launching process: No such file"),
         (["/etc/passwd"], 126, "rank 0: /etc/passwd: error launching process: Permission denied"),
         (["-d", "/no/such", "false"], 1, "cannot change to directory /no/such: No such file"),
-        (["-j", "f1", "true"], 1, "f1: there is no such job"),
+        (["-j", "f1", "true"], 1, "f1: No such job"),
         (["-r", "0,7", "true"], 68, "there is no rank 7"),
         (["-r", "x", "true"], 1, "--rank"),
         (["-x", "0-2", "true"], 1, "no rank is left"),

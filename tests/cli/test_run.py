@@ -173,4 +173,4 @@ def test_attach_to_a_job_that_is_over(run: Run) -> None:
 
 def test_attach_to_no_job(run: Run) -> None:
     done = run("job", "attach", "f1234")
-    assert (done.returncode, done.stderr) == (1, "flux-job: f1234: there is no such job\n")
+    assert (done.returncode, done.stderr) == (1, "flux-job: f1234: No such job\n")

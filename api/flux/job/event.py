@@ -125,6 +125,8 @@ class EventStream(_Watch):
         on_event: called with each event.
         on_end: called once, with None at the regular end, or with the error.
         flags: FLUX_JOB_EVENT_WATCH_WAITCREATE.
+        on_current: called once, when all events that were there at the start have been given, if flags have
+            FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL.
     """
 
     def __init__(
@@ -135,9 +137,11 @@ class EventStream(_Watch):
         on_event: Callable[[EventLogEvent], Any],
         on_end: Callable[[FluxError | None], Any],
         flags: int = 0,
+        on_current: Callable[[], Any] | None = None,
     ) -> None:
         self._on_event = on_event
         self._on_end = on_end
+        self._on_current = on_current
         super().__init__(flux_handle, jobid, eventlog, flags)
 
     def receive(self, msg: Message) -> None:
@@ -147,6 +151,8 @@ class EventStream(_Watch):
         payload = msg.payload
         if payload is not None:
             self._on_event(EventLogEvent(payload["event"]))
+        elif self._on_current is not None:
+            self._on_current()
 
     def fulfill(self, result: Any = None) -> None:
         """The end: of the stream, or of the connection."""

@@ -16,6 +16,9 @@ def command(argv: list[str]) -> int:
         from flux_cli.cmd.job_raise import message_as_option
 
         argv = message_as_option(argv)
+    elif argv and argv[0] == "attach":
+        # its number is given with "=" or not at all: what follows is the job
+        argv = ["--tail=10" if word == "--tail" else word for word in argv]
     return dispatch("job", "Work with jobs.", ACTIONS, argv)
 
 

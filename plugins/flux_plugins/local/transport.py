@@ -101,7 +101,7 @@ class LocalConnector(Transport):
 
     def _lost(self, link: SocketLink, error: FluxError) -> None:
         del self._links[link.uuid]
-        if error.errno != errno.ECONNRESET:
+        if error.errno not in (errno.ECONNRESET, errno.EPIPE):  # it left, maybe with answers on their way
             self.log.error(f"client {link.uuid[:8]} (user {link.userid}) was disconnected: {error}")
         # What a client's own service has not answered ends as if it had come a moment later: nobody serves it.
         self.broker.switch.detach(link, errno.ENOSYS, "the client that served this has gone")

@@ -26,7 +26,7 @@ def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Insta
     out(running, "job", "wait-event", "--timeout=30s", jobid, "start")
     for name in ("job-manager", "job-list", "resource", "sched-simple", "job-manager"):
         out(running, "module", "reload", name)
-    assert out(running, "run", "-N1", "echo", "next") == "next"
+    assert out(running, "run", "-n1", "echo", "next") == "next"
     (tmp_path / "end").touch()
     assert out(running, "job", "attach", jobid) == "over\nover"
     log = [line.split()[1] for line in out(running, "job", "eventlog", jobid).splitlines()]

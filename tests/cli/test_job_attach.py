@@ -1,0 +1,113 @@
+"""`flux job attach` beside its job: earlier output, signals, the status line (flux-job(1))."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flux.testing import Instance
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+FLUX = str(Path(sys.executable).parent / "flux")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Instance]:
+    with Instance(size=1) as instance:
+        yield instance
+
+
+@pytest.fixture
+def run(running: Instance) -> Iterator[Run]:
+    yield lambda *args, **options: running.run("flux", *args, **options)
+    running.run("flux", "cancel", "--all", "--quiet")
+
+
+@pytest.fixture
+def attach(running: Instance) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `flux job attach`; ended at last."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: str) -> subprocess.Popen[str]:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen([FLUX, "job", "attach", *args], env=running.env, text=True, **pipes)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_the_last_lines_of_a_job_that_is_over(run: Run) -> None:
+    jobid = run("submit", "--wait", "seq", "20").stdout.strip()
+    assert run("job", "attach", "--tail=3", jobid).stdout == "18\n19\n20\n"
+    assert run("job", "attach", "--tail", jobid).stdout.split() == [str(n) for n in range(11, 21)]
+    assert run("job", "attach", "--tail=0", jobid).stdout == ""
+    done = run("job", "attach", "--tail=-1", jobid)
+    assert (done.returncode, "--tail" in done.stderr) == (1, True)
+
+
+def test_the_last_line_of_a_job_that_goes_on(
+    run: Run, attach: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    script = f"echo a; echo b; until test -e {tmp_path}/go; do sleep 0.1; done; echo c"
+    jobid = run("submit", "sh", "-c", script).stdout.strip()
+    run("job", "wait-event", "-q", "-p", "output", "-m", 'data="b\\n"', jobid, "data")
+    follower = attach("--tail=1", jobid)
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "b\n"
+    (tmp_path / "go").touch()
+    assert follower.communicate(timeout=60) == ("c\n", "")
+
+
+def test_two_interrupts_cancel_and_one_with_a_stop_detaches(
+    run: Run, attach: Callable[..., subprocess.Popen[str]]
+) -> None:
+    jobid = run("submit", "--wait-event=start", "sleep", "600").stdout.strip()
+    for second, code in ((signal.SIGTSTP, 0), (signal.SIGINT, 143)):
+        follower = attach("-E", jobid)
+        assert follower.stderr is not None
+        while "job.start" not in follower.stderr.readline():
+            assert follower.poll() is None
+        follower.send_signal(signal.SIGINT)
+        assert "one more ctrl-C within 2s to cancel or ctrl-Z to detach" in follower.stderr.readline()
+        follower.send_signal(second)
+        _, said = follower.communicate(timeout=60)
+        assert (follower.returncode, "detaching" in said) == (code, second == signal.SIGTSTP)
+    assert 'type="cancel" severity=0 note="interrupted by ctrl-C"' in run("job", "eventlog", jobid).stdout
+
+
+def test_events_are_followed_as_far_as_wanted(run: Run) -> None:
+    jobid = run("submit", "--wait", "echo", "out").stdout.strip()
+    done = run("job", "attach", "-q", "-u", "-E", "--wait-event=finish", jobid)
+    assert (done.returncode, done.stdout) == (0, "out\n")
+    assert "job.finish" in done.stderr
+    assert "job.clean" not in done.stderr
+
+
+def test_the_status_line_says_what_a_job_waits_for(run: Run) -> None:
+    jobid = run("submit", "--wait", "true").stdout.strip()
+    assert "waiting for resources" in run("job", "attach", "--show-status", jobid).stderr
+    assert run("job", "attach", jobid).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-r", "-i", "0", "f1"], "Do not use --stdin-ranks with --read-only"),
+        (["-i", "foo", "f1"], "Invalid value 'foo' for --stdin-ranks"),
+        (["f1234"], "f1234: No such job"),
+    ],
+)
+def test_nonsense_is_refused(run: Run, args: list[str], message: str) -> None:
+    done = run("job", "attach", *args)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
