@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import resource
 import signal
+from functools import cache
 
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 __all__ = ["limits", "signal_option"]
@@ -20,7 +20,8 @@ _UNLIMITED = ("unlimited", "infinity", "inf")
 _WARNING_TIME = "60s"
 
 
-def limits(rules: Iterable[str]) -> dict[str, int]:
+@cache
+def limits(rules: tuple[str, ...]) -> dict[str, int]:
     """Soft limits of this process that the job is to have, -1 for none, as rules say.
 
     Args:

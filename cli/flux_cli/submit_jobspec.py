@@ -7,6 +7,7 @@ than the rest of a submission.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from flux_cli.common import die
 from flux_cli.errors import CommandError
@@ -39,11 +40,18 @@ def build_jobspec(args: Any, env: dict[str, str]) -> dict[str, Any]:
 
 def environment(rules: list[str]) -> dict[str, str]:
     """The environment that a job gets by --env rules."""
+    present = _present_environment()
     if not rules:
-        return dict(os.environ)
+        return dict(present)
     from flux_cli.env_rules import apply_rules
 
-    return apply_rules(rules, os.environ)
+    return apply_rules(rules, present)
+
+
+@cache
+def _present_environment() -> dict[str, str]:
+    """os.environ, decoded once for all jobs of a command."""
+    return dict(os.environ)
 
 
 def finish(
@@ -71,7 +79,7 @@ def finish(
 
 def _leave_to_shell(env: dict[str, str], shell: dict[str, Any]) -> None:
     """Values with mustache templates that a rule has set: only the job shell knows what they stand for."""
-    templates = {name for name, text in env.items() if "{{" in text and text != os.environ.get(name)}
+    templates = {name for name, text in env.items() if "{{" in text and text != _present_environment().get(name)}
     if templates:
         shell["env-expand"] = {name: env.pop(name) for name in templates}
 
@@ -212,9 +220,9 @@ def _stream(args: Any, name: str, path: str | None) -> dict[str, Any]:
 def _limits(args: Any, shell: dict[str, Any]) -> None:
     from flux_cli.rlimits import limits, signal_option
 
-    propagated = limits(args.rlimit)
+    propagated = limits(tuple(args.rlimit))
     if propagated:
-        shell["rlimit"] = propagated
+        shell["rlimit"] = dict(propagated)
     if args.signal:
         shell["signal"] = signal_option(args.signal)
 

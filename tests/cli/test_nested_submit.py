@@ -87,3 +87,11 @@ def test_wait_for_an_event_of_the_shell(run: Run) -> None:
     assert run("submit", "--wait-event=exec.shell.init", "true").returncode == 0
     never = run("submit", "--wait-event=nosuch", "true")
     assert (never.returncode, "without event 'nosuch'" in never.stderr) == (1, True)
+
+
+def test_run_leaves_a_job_to_itself_after_an_event(run: Run) -> None:
+    done = run("run", "-v", "--wait-event=start", "sleep", "600")
+    assert (done.returncode, done.stdout) == (0, "")
+    jobid = done.stderr.split()[1]
+    assert run("cancel", jobid).returncode == 0
+    assert "without event 'nosuch'" in run("run", "--wait-event=nosuch", "true").stderr

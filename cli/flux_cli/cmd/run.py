@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from flux_cli import submit_options
+from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import build_jobspec, environment
 
 TYPE_CHECKING = False
@@ -14,8 +15,14 @@ if TYPE_CHECKING:
     from flux.core.handle import Flux
 
 
+_RUN: list[submit_options.Option] = [
+    *submit_options.COMMON,
+    submit_options.value("--wait-event", metavar="NAME", help="exit when the job has had this event"),
+]
+
+
 def command(argv: list[str]) -> int:
-    args = submit_options.parse("run", "Run a program in parallel and wait for it.", submit_options.COMMON, argv)
+    args = submit_options.parse("run", "Run a program in parallel and wait for it.", _RUN, argv)
     if submit_options.wants_plugin_list(args):
         return 0
     spec = build_jobspec(args, environment(args.env))
@@ -34,6 +41,8 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
     from flux_cli.attach import Attach
 
     jobid = submit_async(handle, encode(spec), urgency, **flags).get_id()
+    if args.wait_event not in (None, "finish", "clean"):
+        return _wait(handle, jobid, args)
     attach = Attach(
         handle,
         jobid,
@@ -44,6 +53,18 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
         announce=args.verbose > 0,
     )
     return attach.run()
+
+
+def _wait(handle: Flux, jobid: Any, args: Any) -> int:
+    """Wait for one event, and leave the job to itself."""
+    from flux.job.event import event_watch
+
+    if args.verbose:
+        print(f"jobid: {jobid}", file=sys.stderr)
+    for event in event_watch(handle, jobid):
+        if event.name == args.wait_event:
+            return 0
+    raise CommandError(f"{jobid}: the job ended without event '{args.wait_event}'")
 
 
 def stdin_ranks(text: str | None) -> str | None:
