@@ -63,7 +63,7 @@ class Cluster:
             try:
                 return str(handle.rpc("groups.get", {"name": "broker.online"}).get()["members"])
             except FluxError as exc:
-                if exc.errno != errno.ENOSYS:
+                if exc.errno != errno.EAGAIN:
                     raise
                 return "the service is not there yet"
 
