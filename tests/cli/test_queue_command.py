@@ -217,6 +217,8 @@ def test_the_owner_adds_events_that_change_nothing(run: Run) -> None:
     refused = run("post-job-event", jobid, "finish", "status=0")
     assert "finish changes what the job is" in refused.stderr
     run("cancel", jobid)
+    run("job", "wait-event", "-t60", jobid, "clean")
+    assert run("post-job-event", jobid, "foo").stderr == f"flux-post-job-event: No such job {jobid}\n"
     assert run("post-job-event", "f1", "foo").stderr == "flux-post-job-event: No such job f1\n"
 
 

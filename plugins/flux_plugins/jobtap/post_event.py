@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
-from flux.errors import ProtocolError
+from flux.constants import FLUX_JOB_STATE_INACTIVE
+from flux.errors import FluxError, ProtocolError
 from flux.hooks.jobtap import Manager, hookimpl
 from flux.message import Message
 
@@ -27,4 +29,7 @@ class PostEvent:
             raise ProtocolError("post-event.post needs id, a number, and name, an event's")
         if context is not None and not isinstance(context, dict):
             raise ProtocolError("context must be an object")
-        self._manager.job(jobid).post_event(name, context)
+        job = self._manager.job(jobid)
+        if job.state == FLUX_JOB_STATE_INACTIVE:
+            raise FluxError(errno.ENOENT, "job is inactive")
+        job.post_event(name, context)
