@@ -58,8 +58,9 @@ def finish(
     args: Any, env: dict[str, str], resources: list[dict[str, Any]], task: dict[str, Any], shell: dict[str, Any]
 ) -> dict[str, Any]:
     """The jobspec of resources, a task and shell options, with all that the options of every command add."""
-    if args.resources_json:
-        resources, task = _resources_of_file(args.resources_json), {**task, "slot": "task"}
+    if args.resources_json or args.resources_shape:
+        resources = _resources_given(args)
+        task = {**task, "slot": _first_slot(resources)}
     if args.env:
         _leave_to_shell(env, shell)
     system: dict[str, Any] = {
@@ -126,6 +127,23 @@ def _per_resource(args: Any, nodes: int | None) -> tuple[list[dict[str, Any]], d
         if text:
             return resources, task, {"per-resource": {"type": kind, "count": count(f"--tasks-per-{kind}", text)}}
     return resources, task, {"per-resource": {"type": "core"}} if args.cores else {}
+
+
+def _resources_given(args: Any) -> list[dict[str, Any]]:
+    if args.resources_json and args.resources_shape:
+        die("--resources-json and --resources-shape exclude each other")
+    if args.resources_json:
+        return _resources_of_file(args.resources_json)
+    from flux_cli.shape import parse_shape
+
+    return parse_shape(args.resources_shape)
+
+
+def _first_slot(resources: list[dict[str, Any]]) -> str:
+    """The label of the slot that tasks run in."""
+    from flux_cli.shape import slot_labels
+
+    return next(filter(None, slot_labels(resources)), None) or "task"
 
 
 def _resources_of_file(path: str) -> list[dict[str, Any]]:

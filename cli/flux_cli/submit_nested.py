@@ -62,7 +62,7 @@ def _resources(args: Any) -> list[dict[str, Any]]:
 
     nodes = optional_count("--nodes", args.nodes)
     slots = optional_count("--nslots", args.nslots)
-    if slots is None and nodes is None and not args.resources_json:
+    if slots is None and nodes is None and not (args.resources_json or args.resources_shape):
         die("Number of slots to allocate must be specified: -n or -N")
     try:
         return slot_resources(

@@ -83,6 +83,7 @@ JOB: list[Option] = [
     several("-S", "--setattr", metavar="KEY[=VAL]", help="set an attribute of the jobspec"),
     several("--add-file", metavar="[NAME[:PERMS]=]ARG", help="let the job find a file in {{tmpdir}}"),
     value("--resources-json", metavar="FILE", help="take the jobspec's resources from a file, not from options"),
+    value("--resources-shape", metavar="SHAPE", help="take them from a shape such as node=2/slot=4/core (RFC 46)"),
     several("--flags", metavar="FLAGS", help="submission flags: debug, waitable, novalidate"),
     flag("--debug", help="as --flags=debug"),
     flag("--dry-run", "--dry", help="print the jobspec instead of submitting it"),
