@@ -65,7 +65,9 @@ def test_requests_are_refused_for_now(lonely: Any, topic: str) -> None:
 
 def test_what_helps_to_find_out_is_answered(lonely: Any) -> None:
     lonely.event_subscribe("heartbeat")
+    waiting = lonely.rpc("state-machine.wait")
     assert any("started local" in line for line in log_of(lonely))
+    assert not waiting.is_ready()
 
 
 def log_of(handle: Any) -> Iterator[str]:

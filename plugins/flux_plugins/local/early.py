@@ -16,6 +16,8 @@ _EARLY = frozenset(
     ("state-machine.get", "state-machine.wait", "attr.get", "log.dmesg", "event.subscribe", "event.unsubscribe")
 )
 """How far the broker is, what it is, why it does not get on; and what is no service's business."""
+_WAIT = "state-machine.wait"
+_MAX_HELD = 1024
 _INIT = 3
 _REFUSAL = "Upstream Flux broker is offline. Try again later."
 
@@ -26,11 +28,14 @@ class Entrance:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._open = False
+        self._held: list[tuple[Message, SocketLink]] = []
         self.deliver = self._receive
 
     def _receive(self, msg: Message, link: SocketLink) -> None:
         if self._open or msg.type != REQUEST or msg.flags & FLAG_NORESPONSE or self._is_early(msg.topic):
             self._broker.switch.receive(msg, link)
+        elif msg.topic == _WAIT and len(self._held) < _MAX_HELD:
+            self._held.append((msg, link))
         else:
             link.send(msg.respond(_REFUSAL, errnum=errno.EAGAIN))
 
@@ -40,6 +45,9 @@ class Entrance:
     async def open(self, flux: AsyncFlux, rank: int) -> None:
         """Wait for state init, or for the broker's start where there is no life cycle; then let everything pass."""
         await self._broker.booted.wait()
+        held, self._held = self._held, []
+        for msg, link in held:
+            self._broker.switch.receive(msg, link)
         try:
             async for _state in flux.rpc("state-machine.monitor", {"final": _INIT}, rank, FLAG_STREAMING):
                 continue
