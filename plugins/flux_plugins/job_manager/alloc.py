@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 from flux.message import NODEID_ANY, REQUEST, Message
-from flux_plugins.job_manager.machine import Alloc, Job, merge
+from flux_plugins.job_manager.job import Alloc, Job
+from flux_plugins.job_manager.machine import merge
 from flux_plugins.job_manager.payloads import SchedReady
 
 if TYPE_CHECKING:

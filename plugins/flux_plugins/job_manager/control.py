@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flux.constants import FLUX_JOB_STATE_RUN, FLUX_JOB_URGENCY_DEFAULT, FLUX_JOB_URGENCY_MAX, FLUX_USERID_UNKNOWN
 from flux.errors import FluxError, ProtocolError
 from flux.message import ROLE_OWNER, Message
-from flux_plugins.job_manager.machine import SCHED, Job
+from flux_plugins.job_manager.job import SCHED, Job
 from flux_plugins.job_manager.payloads import Kill, KillAll, Memo, Raise, RaiseAll, Urgency
 
 if TYPE_CHECKING:

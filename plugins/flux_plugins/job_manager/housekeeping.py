@@ -19,7 +19,7 @@ from flux.idset import IDset
 from flux.job.fluid import encode
 from flux.resource import ResourceSet
 from flux.util import parse_fsd
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 from flux_plugins.job_manager.payloads import HousekeepingKill
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flux.errors import FluxError
 from flux.message import Message
 from flux.module import DEFERRED
-from flux_plugins.job_manager.machine import RUN
+from flux_plugins.job_manager.job import RUN
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager

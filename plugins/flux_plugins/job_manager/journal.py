@@ -11,7 +11,7 @@ from typing import Any
 
 from flux.message import Message
 from flux.module import Module, Subscribers
-from flux_plugins.job_manager.machine import Event, Job
+from flux_plugins.job_manager.job import Event, Job
 from flux_plugins.job_manager.payloads import EventsJournal
 
 __all__ = ["Journal"]

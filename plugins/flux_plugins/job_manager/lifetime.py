@@ -9,7 +9,7 @@ from flux.errors import FluxError
 from flux.kvs.requests import watch_async
 
 if TYPE_CHECKING:
-    from flux_plugins.job_manager.machine import Job
+    from flux_plugins.job_manager.job import Job
     from flux_plugins.job_manager.manager import Manager
 
 __all__ = ["Lifetime"]

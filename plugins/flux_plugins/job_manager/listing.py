@@ -11,7 +11,7 @@ from flux.errors import FluxError, ProtocolError
 from flux.message import Message
 from flux.module.access import is_private
 from flux_plugins.job_manager.control import check_access
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 from flux_plugins.job_manager.payloads import GetAttr
 
 if TYPE_CHECKING:

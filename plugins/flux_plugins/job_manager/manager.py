@@ -18,23 +18,10 @@ from flux.module import Module
 from flux_plugins.job_manager.alloc import Scheduler
 from flux_plugins.job_manager.housekeeping import Housekeeping
 from flux_plugins.job_manager.idle import IdleWaits
+from flux_plugins.job_manager.job import CLEANUP, DEPEND, INACTIVE, NEW, PRIORITY, RUN, SCHED, Event, Job
 from flux_plugins.job_manager.journal import Journal
 from flux_plugins.job_manager.lifetime import Lifetime
-from flux_plugins.job_manager.machine import (
-    CLEANUP,
-    DEPEND,
-    INACTIVE,
-    NEW,
-    PRIORITY,
-    RUN,
-    SCHED,
-    Action,
-    Event,
-    Job,
-    merge,
-    next_actions,
-    transition,
-)
+from flux_plugins.job_manager.machine import Action, merge, next_actions, transition
 from flux_plugins.job_manager.policies import Policies
 from flux_plugins.job_manager.purge import Purger
 from flux_plugins.job_manager.queues import Queues

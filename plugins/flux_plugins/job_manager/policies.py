@@ -16,7 +16,7 @@ from flux.hooks import jobtap
 from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.hooks.jobtap import UNAVAILABLE
 from flux.message import Message
-from flux_plugins.job_manager.machine import DEPEND, Job
+from flux_plugins.job_manager.job import DEPEND, Job
 from flux_plugins.job_manager.queues import Queue
 from flux_plugins.job_manager.view import JobView
 

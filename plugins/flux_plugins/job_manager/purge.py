@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flux.errors import FluxError
 from flux.util import parse_fsd
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 from flux_plugins.job_manager.payloads import Purge, PurgeId
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flux.errors import FluxError
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 from flux_plugins.job_manager.payloads import QueueEnable, QueueStart
 
 __all__ = ["Queue", "Queues", "check_config"]

@@ -12,7 +12,8 @@ from flux.constants import FLUX_KVS_READDIR
 from flux.errors import FluxError
 from flux.job.fluid import decode
 from flux.kvs.requests import lookup_async
-from flux_plugins.job_manager.machine import CLEANUP, RUN, SCHED, IllegalEvent, Job, transition
+from flux_plugins.job_manager.job import CLEANUP, RUN, SCHED, Job
+from flux_plugins.job_manager.machine import IllegalEvent, transition
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flux.message import FLAG_STREAMING, NODEID_ANY, REQUEST, Message
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from flux.errors import FluxError
 from flux.message import Message
 from flux.module import DEFERRED
-from flux_plugins.job_manager.machine import IllegalEvent, Job
+from flux_plugins.job_manager.job import Job
+from flux_plugins.job_manager.machine import IllegalEvent
 from flux_plugins.job_manager.payloads import Submission, Submit
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from flux.errors import FluxError
 from flux.hooks.jobtap import Allowed
 from flux.message import ROLE_OWNER, Message
 from flux_plugins.job_manager.control import check_access
-from flux_plugins.job_manager.machine import CLEANUP, IMMUTABLE, RUN, SCHED, Job, updated_jobspec
+from flux_plugins.job_manager.job import CLEANUP, IMMUTABLE, RUN, SCHED, Job
+from flux_plugins.job_manager.machine import updated_jobspec
 from flux_plugins.job_manager.payloads import Update
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
-from flux_plugins.job_manager.machine import STATE_EVENTS, Event, Job
+from flux_plugins.job_manager.job import Event, Job
+from flux_plugins.job_manager.machine import STATE_EVENTS
 
 if TYPE_CHECKING:
     from flux.job.Jobspec import Jobspec

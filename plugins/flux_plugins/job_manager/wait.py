@@ -14,7 +14,7 @@ from flux.constants import FLUX_JOB_WAITABLE, FLUX_JOBID_ANY
 from flux.errors import FluxError
 from flux.message import Message
 from flux.module import DEFERRED
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager

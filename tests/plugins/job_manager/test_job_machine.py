@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flux_plugins.job_manager import job as job_module
 from flux_plugins.job_manager import machine
-from flux_plugins.job_manager.machine import Action, Alloc, IllegalEvent, Job, merge, next_actions, transition
+from flux_plugins.job_manager.job import Alloc, Job
+from flux_plugins.job_manager.machine import Action, IllegalEvent, merge, next_actions, transition
 
 CONTEXTS: dict[str, dict[str, Any]] = {
     "submit": {"urgency": 16, "userid": 5, "flags": 0, "version": 1},
@@ -33,13 +35,13 @@ CONTEXTS: dict[str, dict[str, Any]] = {
 PLAIN = ("validate", "depend", "alloc", "start", "free", "clean", "flux-restart", "debug.x")
 NAMES = (*CONTEXTS, *PLAIN)
 ORDER = [
-    machine.NEW,
-    machine.DEPEND,
-    machine.PRIORITY,
-    machine.SCHED,
-    machine.RUN,
-    machine.CLEANUP,
-    machine.INACTIVE,
+    job_module.NEW,
+    job_module.DEPEND,
+    job_module.PRIORITY,
+    job_module.SCHED,
+    job_module.RUN,
+    job_module.CLEANUP,
+    job_module.INACTIVE,
 ]
 
 
@@ -66,14 +68,14 @@ def snapshot(job: Job) -> dict[str, Any]:
 
 def check(job: Job) -> None:
     """What has to hold of a job in any state."""
-    if job.state == machine.INACTIVE:
+    if job.state == job_module.INACTIVE:
         assert not job.has_resources
         assert next_actions(job) == ()
-    if job.state == machine.RUN:
+    if job.state == job_module.RUN:
         assert job.has_resources and job.exception is None and job.status == -1
-    if job.state in (machine.DEPEND, machine.PRIORITY, machine.SCHED):
+    if job.state in (job_module.DEPEND, job_module.PRIORITY, job_module.SCHED):
         assert not job.has_resources and job.exception is None
-    if job.state > machine.PRIORITY and job.state < machine.CLEANUP:
+    if job.state > job_module.PRIORITY and job.state < job_module.CLEANUP:
         assert not job.waits_for_dependency
     assert (job.end_event is None) == (job.exception is None and job.status == -1)
 
@@ -88,7 +90,7 @@ def test_any_events_keep_the_invariants_and_illegal_ones_change_nothing(names: l
         except IllegalEvent:
             assert snapshot(job) == before
         else:
-            went_back = (state, job.state) == (machine.SCHED, machine.PRIORITY)
+            went_back = (state, job.state) == (job_module.SCHED, job_module.PRIORITY)
             assert went_back or ORDER.index(job.state) >= ORDER.index(state)
         check(job)
 
@@ -122,7 +124,7 @@ class World:
         for action in next_actions(job):
             self.act(action)
             return True
-        if job.state == machine.PRIORITY:
+        if job.state == job_module.PRIORITY:
             self.post("priority", priority=max(job.urgency, 1))
         elif job.alloc is Alloc.PENDING:
             job.alloc = Alloc.NONE
@@ -173,7 +175,7 @@ def test_a_job_always_comes_to_its_end_whatever_happens_on_the_way(when: int, wh
             if not world.job.epilogs:
                 break
             world.post("epilog-finish")
-    assert world.job.state == machine.INACTIVE
+    assert world.job.state == job_module.INACTIVE
     assert world.freed == sum(entry["name"] == "alloc" for entry in world.job.events)
 
 
@@ -224,7 +226,7 @@ def test_a_fatal_exception_while_running_waits_for_the_execution_service() -> No
     job = job_after("submit", "validate", "depend", "priority", "alloc")
     job.executing = job.launched = True
     transition(job, event("exception"))
-    assert job.state == machine.CLEANUP
+    assert job.state == job_module.CLEANUP
     assert next_actions(job) == ()
     transition(job, event("release"))
     assert next_actions(job) == (Action.FREE,)
@@ -232,16 +234,16 @@ def test_a_fatal_exception_while_running_waits_for_the_execution_service() -> No
 
 def test_a_fatal_exception_of_a_new_job_takes_effect_once_it_is_validated() -> None:
     job = job_after("submit", "exception")
-    assert job.state == machine.NEW
+    assert job.state == job_module.NEW
     transition(job, event("validate"))
-    assert job.state == machine.CLEANUP
+    assert job.state == job_module.CLEANUP
     assert next_actions(job) == (Action.POST_CLEAN,)
 
 
 def test_an_exception_that_is_not_fatal_changes_no_state() -> None:
     job = job_after("submit", "validate")
     transition(job, event("exception", severity=1))
-    assert job.state == machine.DEPEND and job.end_event is None
+    assert job.state == job_module.DEPEND and job.end_event is None
 
 
 def test_annotations_merge_as_rfc_27_says() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flux.errors import FluxError
-from flux_plugins.job_manager.machine import Job
+from flux_plugins.job_manager.job import Job
 from flux_plugins.job_manager.payloads import QueueEnable, QueueStart
 from flux_plugins.job_manager.queues import Queues
 
