@@ -41,6 +41,9 @@ class Barrier:
             raise FluxError(errno.EINVAL, f"rank {rank} is not pending in barrier")
         if not complete:
             raise FluxError(errno.EIO, "a shell of this job has ended already")
+        if round is not None and round > self._rounds:
+            self._rounds = round  # an execution service before this one has let the shells pass that often
+            self._release(None, 0)
         self._waiting[rank] = msg
         if len(self._waiting) < len(active):
             return False
@@ -51,6 +54,10 @@ class Barrier:
     def fail(self) -> None:
         """A shell is gone: those that wait will not see it again."""
         self._release("another shell of this job has ended", errno.EIO)
+
+    def let_go(self) -> None:
+        """Shells that wait are to ask the next execution service."""
+        self._release("the execution service is exchanged", errno.EHOSTUNREACH)
 
     def _release(self, payload: Any, errnum: int) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -5,6 +5,7 @@ On a full disk what was made waits for room, one commit at a time so that events
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,8 @@ class Guest:
         self._lines: list[str] = []
         self._flush_due = False
         self._writing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._on_sealed: Callable[[], None] | None = None
         self._on_error = on_error
 
@@ -76,6 +79,11 @@ class Guest:
             self._flush_due = True
             self._flux.call_soon(self._flush)
 
+    async def settle(self) -> None:
+        """Wait until all that was logged is written."""
+        self._flush()
+        await self._idle.wait()
+
     def _flush(self) -> None:
         self._flush_due = False
         if self._lines and not self._writing:
@@ -83,6 +91,7 @@ class Guest:
 
     def _write(self) -> None:
         self._writing = True
+        self._idle.clear()
         PatientCommit(self._flux, self._take_log(), namespace=self.namespace).then(self._written)
 
     def _written(self, commit: Any) -> None:
@@ -92,6 +101,8 @@ class Guest:
             self.seal(self._on_sealed)
         elif self._lines:
             self._write()
+        else:
+            self._idle.set()
 
     def _take_log(self) -> KVSTxn:
         lines, self._lines = self._lines, []

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -153,6 +153,23 @@ class Execution:
     def on_start(self) -> list[Action]:
         """The job manager wants the job to run."""
         return [Log("init", {}), Log("starting", {}), Launch(self.ranks)]
+
+    def on_taken_over(self, started: bool, statuses: Mapping[int, int], fatal: bool) -> list[Action]:
+        """Another execution service had the job before.
+
+        Args:
+            started: it said so. statuses: wait status of each rank whose shell has ended.
+            fatal: an exception has ended the job.
+        """
+        self._prepared, self.started = True, started
+        for rank, status in statuses.items():
+            if self.shells.get(rank, ShellState.OVER) is not ShellState.OVER:
+                self._gone(rank, status)
+        if started:
+            self.shells.update(dict.fromkeys(self.active, ShellState.RUNNING))
+            self._launching = 0
+        actions = self._kill() if fatal or self.fatal else []
+        return actions + self._progress()
 
     def on_prepared(self) -> list[Action]:
         """The guest namespace is there, and a link to it."""

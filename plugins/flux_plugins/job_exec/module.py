@@ -55,7 +55,11 @@ class JobExec(Module):
             await self._introduce()
 
     async def stop(self) -> None:
-        """Wait until the namespaces of jobs that have ended are kept."""
+        """Wait until the namespaces of jobs that have ended are kept; leave those that run to the next service."""
+        for run in self._runs.values():
+            run.let_go()
+        for run in self._runs.values():
+            await run.guest.settle()
         if self._sealing:
             self._all_sealed.clear()
             await self._all_sealed.wait()
@@ -81,17 +85,24 @@ class JobExec(Module):
             return DEFERRED
         self._runs[run.id] = run
         self._counts["started"] += 1
-        run.expire_at(_expiration(job["R"]["execution"], self.settings))
-        run.start()
+        run.expiration = _expiration(job["R"]["execution"], self.settings)
+        if job.get("reattach"):
+            run.take_over(lambda note: self._lose(run, msg, note))
+        else:
+            run.expire_at(run.expiration)
+            run.start()
         return DEFERRED
+
+    def _lose(self, run: Run, msg: Message, note: str) -> None:
+        """The job's shells are not there any more."""
+        self._runs.pop(run.id, None)
+        self._refuse(run, msg, f"the job was running when the execution service ended: {note}")
 
     def _find(self, jobid: int) -> Run | None:
         """A job whose shells run, or have ended just now."""
         return self._runs.get(jobid) or next((run for run in self._sealing if run.id == jobid), None)
 
     def _admit(self, job: dict[str, Any]) -> None:
-        if job.get("reattach"):
-            raise FluxError(errno.ENOTSUP, "the job's shells ended with the execution service that had started them")
         owner = int(self.attrs["security.owner"])
         if job["userid"] != owner and not (self.settings.allow_guests and _is_test(job)):
             text = f"this instance runs jobs of its owner {owner} only, not of user {job['userid']}"

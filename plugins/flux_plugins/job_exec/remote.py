@@ -14,7 +14,10 @@ from flux.stdio import decode_io
 if TYPE_CHECKING:
     from flux_plugins.job_exec.shells import Shells
 
-__all__ = ["OUTPUT_WINDOW", "RemoteShell"]
+__all__ = ["HEIR", "OUTPUT_WINDOW", "RemoteShell"]
+
+HEIR = "job-exec"
+"""Shells outlive this service, for the next one to take over."""
 
 OUTPUT_WINDOW = 1 << 16
 """Bytes of output that a shell's server keeps until we have taken them."""
@@ -42,7 +45,21 @@ class RemoteShell:
         self._delay = FIRST_DELAY
 
     def launch(self) -> None:
+        self._received, self._broken = 0, None
         self._send("exec", self._shells.request)
+
+    def take_over(self, started: bool) -> None:
+        """Follow a shell that another service launched; launch it when it never was, unless it is known to be."""
+        self._received = -1
+        self._started = started
+        self._broken = None if started else FluxError(errno.EHOSTUNREACH)
+        self._resume()
+
+    def let_go(self) -> None:
+        """Follow it no more, and have what was taken of its output forgotten."""
+        if not self._over and self._taken:
+            self._notify("credit", {"matchtag": self._rpc.matchtag, "count": self._taken})
+        self._end()
 
     def _send(self, method: str, payload: object) -> None:
         topic = f"{self._shells.service}.{method}"
@@ -50,7 +67,7 @@ class RemoteShell:
         self._rpc.then(self._responses)
 
     def _responses(self, rpc: RPC) -> None:
-        while rpc.is_ready():
+        while rpc.is_ready() and not self._over:
             try:
                 payload = rpc.get()
             except FluxError as exc:
@@ -62,6 +79,8 @@ class RemoteShell:
     def _response(self, payload: dict[str, Any]) -> None:
         kind = payload["type"]
         if kind == "started":
+            if self._received < 0:
+                self._received = payload["sent"]
             self._on_started(payload["pid"])
         elif kind == "finished":
             self._status = payload["status"]
@@ -116,7 +135,8 @@ class RemoteShell:
     def _resume(self) -> None:
         if not self._over:
             self._taken = 0
-            self._send("resume", {"name": self._shells.request["resumable"], "received": self._received})
+            name = self._shells.request["resumable"]
+            self._send("resume", {"name": name, "received": self._received, "heir": HEIR})
 
     def rank_gone(self, host: str) -> None:
         """Its broker has left the instance."""

@@ -29,6 +29,7 @@ from flux_plugins.job_exec.machine import (
     ShellException,
     SignalTasks,
 )
+from flux_plugins.job_exec.reattach import History, Reattachment
 from flux_plugins.job_exec.shells import Shells
 from flux_plugins.job_exec.testexec import TestExec
 
@@ -60,6 +61,7 @@ class Run:
         self._module = module
         self._msg: Message | None = msg
         self._told: list[Respond] = []
+        self._known: set[str] = set()
         self._barrier = Barrier(module.flux.send_message)
         self._timers: dict[str, Any] = {}
 
@@ -71,6 +73,28 @@ class Run:
                 self.guest.log(action.name, action.context)
         self.guest.create(self._prepared)
         self.perform([action for action in actions if not isinstance(action, Log)])
+
+    def take_over(self, on_failure: Callable[[str], None]) -> None:
+        """Go on where another execution service left off, or call back with why not."""
+        Reattachment(self, self._module.flux, self._taken_over, on_failure)
+
+    def _taken_over(self, history: History) -> None:
+        self._known = history.known & {"start", "finish", "release"}
+        if self._msg is not None:
+            self._tell(self._msg, Respond("reattached", {}))
+        started = "start" in self._known
+        ranks = [rank for rank in self.execution.ranks if rank not in history.statuses]
+        self.launcher.resume(ranks, started, history.began)
+        self.perform(self.execution.on_taken_over(started, history.statuses, history.fatal))
+        if not self.execution.over:
+            self.expire_at(self.expiration)
+
+    def let_go(self) -> None:
+        """Leave the job to the next execution service."""
+        for name in list(self._timers):
+            self._cancel_timer(name)
+        self._barrier.let_go()
+        self.launcher.let_go()
 
     def _prepared(self, error: str) -> None:
         self.perform(self.execution.on_prepare_failed(error) if error else self.execution.on_prepared())
@@ -88,6 +112,8 @@ class Run:
         self.launcher.launch(action.ranks)
 
     def _respond(self, action: Respond) -> None:
+        if action.type in self._known:
+            return
         self._told.append(action)
         if self._msg is not None:
             self._tell(self._msg, action)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flux.core.aio import AsyncFlux
-from flux_plugins.job_exec.remote import OUTPUT_WINDOW, RemoteShell
+from flux_plugins.job_exec.remote import HEIR, OUTPUT_WINDOW, RemoteShell
 
 __all__ = ["Listener", "Shells", "shell_environment"]
 
@@ -63,6 +63,7 @@ class Shells:
             "local_flags": 0,
             "output_window": OUTPUT_WINDOW,
             "resumable": name,
+            "heir": HEIR,
         }
         self._shells: dict[int, RemoteShell] = {}
 
@@ -72,10 +73,26 @@ class Shells:
             self._shells[rank] = RemoteShell(self, rank)
             self._shells[rank].launch()
 
+    def resume(self, ranks: Sequence[int], started: bool, _began: float) -> None:
+        """Take over shells that another execution service launched, or was about to.
+
+        Args:
+            started: the job is running, so that each of them was launched.
+        """
+        for rank in ranks:
+            self._shells[rank] = RemoteShell(self, rank)
+            self._shells[rank].take_over(started)
+
+    def let_go(self) -> None:
+        """Follow them no more."""
+        for shell in self._shells.values():
+            shell.let_go()
+
     def kill(self, signum: int, ranks: Sequence[int]) -> None:
         """Signal shells; those that have ended meanwhile are passed over."""
         for rank in ranks:
-            self._shells[rank].kill(signum)
+            if rank in self._shells:
+                self._shells[rank].kill(signum)
 
     def rank_gone(self, rank: int, host: str) -> None:
         """A broker has left the instance."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,22 @@ class TestExec:
             self._flux.call_soon(lambda: self._end(1 << 8))
         elif not self._plan.override:
             self._flux.call_soon(self._start)
+
+    def resume(self, ranks: Sequence[int], started: bool, began: float) -> None:
+        """Go on with a job that began so many seconds after the epoch."""
+        if not started:
+            self.launch(ranks)
+            return
+        self._ranks, self._running = ranks, True
+        if ranks and self._plan.run_duration is not None and not self._plan.override:
+            left = max(0.0, began + self._plan.run_duration - time.time())
+            self._timer = self._flux.call_later(left, lambda: self._end(self._plan.wait_status))
+
+    def let_go(self) -> None:
+        """Do nothing any more."""
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _start(self) -> None:
         self._running = True

@@ -185,7 +185,7 @@ class Rexec(Module):
     def _foreground(self, msg: Message, req: ExecRequest) -> Foreground:
         if not req.resumable:
             return Foreground(self, msg, req.flags, req.output_window)
-        listener = Resumable(self, msg, req.flags, req.output_window, req.resumable)
+        listener = Resumable(self, msg, req.flags, req.output_window, req.resumable, req.heir)
         self.resumables.add(listener)
         return listener
 
@@ -269,8 +269,8 @@ class Rexec(Module):
 
     @request("resume", streaming=True, payload=ResumeRequest)
     def resume(self, msg: Message, req: ResumeRequest) -> Any:
-        """Go on with a resumable exec request of the same client; ENOENT when it is none, or long over."""
-        listener = self.resumables.find(msg.sender, req.name)
+        """Go on with a resumable exec request of the same client or heir; ENOENT when it is none, or long over."""
+        listener = self.resumables.find(req.heir or msg.sender, req.name)
         process = self._by_client.pop((listener.sender, listener.matchtag), None)
         if process is not None:
             self._by_client[msg.sender, msg.matchtag] = process

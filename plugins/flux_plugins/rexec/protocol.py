@@ -67,6 +67,7 @@ class ExecRequest(Struct):
             0 for no such limit. A server that knows it repeats it in its "started" response.
         signature: RFC 39, refused: it takes flux-security to check one.
         resumable: a name by which the client may take the request up again with `resume`; needs an output_window.
+        heir: with resumable: the process does not end with its client, and whoever names this heir may resume.
     """
 
     cmd: Command = field(default_factory=lambda: Command([]))
@@ -74,6 +75,7 @@ class ExecRequest(Struct):
     local_flags: int = 0
     output_window: int = 0
     resumable: str = ""
+    heir: str = ""
     signature: str = ""
 
 
@@ -95,11 +97,14 @@ class ResumeRequest(Struct):
 
     Attributes:
         name: that the exec request gave it.
-        received: number of output responses that have come in answer to it, and to earlier resume requests.
+        received: number of output responses that have come in answer to it, and to earlier resume requests; negative
+            for who takes it up first, and is told in the "started" response how many there had been (`sent`).
+        heir: that the exec request named.
     """
 
     name: str
     received: int
+    heir: str = ""
 
 
 class KillRequest(Struct):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flux.errors import FluxError
 from flux.message import Message
@@ -31,11 +31,17 @@ class _Output(NamedTuple):
 
 
 class Resumable(Foreground):
-    """Listener of an exec request with `resumable`: at most `window` bytes of output are kept."""
+    """Listener of an exec request with `resumable`: at most `window` bytes of output are kept.
 
-    def __init__(self, server: Rexec, msg: Message, flags: int, window: int, name: str) -> None:
+    Args:
+        heir: who may take it up when the client is gone; the process lives on till then. "" for nobody.
+    """
+
+    def __init__(self, server: Rexec, msg: Message, flags: int, window: int, name: str, heir: str) -> None:
         super().__init__(server, msg, flags, window)
-        self.key = (self.sender, name)
+        self.key = (heir or self.sender, name)
+        self._heir = heir
+        self._orphan = False
         self._kept: deque[_Output] = deque()
         self._sent = self._credit = self._pid = 0
         self._status: int | None = None
@@ -68,10 +74,23 @@ class Resumable(Foreground):
         if self.ended:
             return
         self._error = error
-        super()._end(error)
+        if self._orphan:
+            self.ended = True
+        else:
+            super()._end(error)
         # the request has an environment in it, and is of no use until `resume` brings another one
         self._msg = Message(self._msg.type, self._msg.topic)
         self._server.resumables.ended(self)
+
+    def disconnected(self, process: Process) -> None:
+        if self._heir:
+            self._orphan = True
+        else:
+            super().disconnected(process)
+
+    def _respond(self, payload: dict[str, Any]) -> None:
+        if not self._orphan:
+            super()._respond(payload)
 
     def resume(self, msg: Message, received: int, process: Process | None) -> None:
         """Answer another request from now on, beginning with the output after the first `received` responses.
@@ -80,10 +99,11 @@ class Resumable(Foreground):
             process: None when it is over.
         """
         self._msg, self.sender, self.matchtag = msg, msg.sender, msg.matchtag
-        self.ended = False
+        self.ended = self._orphan = False
+        before = self._sent - len(self._kept)
         if self._pid:
-            self._respond({"type": "started", "pid": self._pid, "output_window": self._window})
-        for _ in range(min(received - (self._sent - len(self._kept)), len(self._kept))):
+            self._respond({"type": "started", "pid": self._pid, "output_window": self._window, "sent": before})
+        for _ in range(min(received - before, len(self._kept))):
             self._kept.popleft()
         self._credit = 0
         self._underway = sum(len(output.data) for output in self._kept)

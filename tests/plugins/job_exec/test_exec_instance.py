@@ -185,15 +185,36 @@ def test_a_running_job_knows_its_critical_ranks(here: Instance) -> None:
     wait(here, jobid)
 
 
-def test_a_reload_ends_running_jobs_with_a_reason_and_keeps_what_they_wrote(here: Instance) -> None:
-    jobid = submit(here, "-N2", "sleep", "300")
-    wait(here, jobid, "start")
-    assert here.run("flux", "module", "reload", "job-exec").returncode == 0
+def test_running_jobs_outlive_the_execution_service(here: Instance, tmp_path: Any) -> None:
+    script = f'echo before; until test -e {tmp_path}/end; do sleep 0.1; done; test "$FLUX_TASK_RANK" = 0 && exit 3'
+    jobid = submit(here, "-N2", "-n2", "sh", "-c", script)
+    played = submit(here, "--setattr=system.exec.test.override=1", "x")
+    doomed = submit(here, "sleep", "300")
+    for running in (jobid, doomed):
+        wait(here, running, "start")
+    for _ in range(2):
+        assert here.run("flux", "module", "reload", "job-exec").returncode == 0
+    assert here.run("flux", "cancel", str(doomed)).returncode == 0
+    wait(here, doomed)
+    assert shown(here, doomed, "waitstatus")["waitstatus"] == 143 << 8
+    wait(here, submit(here, "true"))
+    for event in ("start", "finish"):
+        wait_for(lambda event=event: override(here, played, event), what=event)
+    wait(here, played)
+    (tmp_path / "end").touch()
     wait(here, jobid)
-    assert "execution service" in shown(here, jobid, "exception_note")["exception_note"]
+    job = shown(here, jobid, "waitstatus", "exception_occurred")
+    assert (job["waitstatus"], job["exception_occurred"]) == (3 << 8, False)
+    assert here.run("flux", "job", "attach", str(jobid)).stdout == "before\nbefore\n"
     names = [event.name for event in guest_events(here, jobid)]
     assert names[0] == "init" and names[-1] == "done"
+    assert (names.count("shell-exit"), names.count("complete")) == (2, 1)
     wait_for(lambda: not here.handle().rpc("rexec.list", nodeid=1).get()["procs"], what="shell of rank 1 gone")
+
+
+def override(here: Instance, jobid: JobID, event: str) -> bool:
+    """Tell a test job to go on; False when the service does not know it yet."""
+    return here.run("flux", "job-exec-override", event, str(jobid), *["0"] * (event == "finish")).returncode == 0
 
 
 # -- job-list
