@@ -89,9 +89,7 @@ def test_wait_for_an_event_of_the_shell(run: Run) -> None:
     assert (never.returncode, "without event 'nosuch'" in never.stderr) == (1, True)
 
 
-def test_run_leaves_a_job_to_itself_after_an_event(run: Run) -> None:
-    done = run("run", "-v", "--wait-event=start", "sleep", "600")
-    assert (done.returncode, done.stdout) == (0, "")
-    jobid = done.stderr.split()[1]
-    assert run("cancel", jobid).returncode == 0
-    assert "without event 'nosuch'" in run("run", "--wait-event=nosuch", "true").stderr
+def test_run_follows_events_up_to_the_one_named(run: Run) -> None:
+    done = run("run", "-vv", "--wait-event=finish", "echo", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert ("job.finish" in done.stderr, "job.clean" in done.stderr) == (True, False)

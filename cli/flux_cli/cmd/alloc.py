@@ -6,7 +6,7 @@ import sys
 import time
 
 from flux_cli import submit_options
-from flux_cli.cmd.run import encode, print_jobspec
+from flux_cli.cmd.run import encode, print_jobspec, status_line
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 from flux_cli.submit_nested import OPTIONS, instance_jobspec
@@ -55,8 +55,8 @@ def _terminal(args: Any) -> list[str]:
 def _attach(handle: Flux, jobid: Any, args: Any) -> int:
     from flux_cli.attach import Attach
 
-    attach = Attach(handle, jobid, announce=args.verbose > 0, show_events=args.verbose > 1)
-    return attach.run()
+    status = status_line(handle, jobid)
+    return Attach(handle, jobid, announce=args.verbose > 0, show_events=args.verbose > 1, status=status).run()
 
 
 # -- --bg

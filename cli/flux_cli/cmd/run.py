@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from flux_cli import submit_options
-from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import build_jobspec, environment
 
 TYPE_CHECKING = False
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 _RUN: list[submit_options.Option] = [
     *submit_options.COMMON,
-    submit_options.value("--wait-event", metavar="NAME", help="exit when the job has had this event"),
+    submit_options.value("--wait-event", metavar="NAME", help="follow events up to this one, as flux job attach does"),
 ]
 
 
@@ -41,8 +40,6 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
     from flux_cli.attach import Attach
 
     jobid = submit_async(handle, encode(spec), urgency, **flags).get_id()
-    if args.wait_event not in (None, "finish", "clean"):
-        return _wait(handle, jobid, args)
     attach = Attach(
         handle,
         jobid,
@@ -51,20 +48,19 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
         show_events=args.verbose > 1,
         show_exec=args.verbose > 2,
         announce=args.verbose > 0,
+        wait_event=args.wait_event or "clean",
+        status=status_line(handle, jobid),
     )
     return attach.run()
 
 
-def _wait(handle: Flux, jobid: Any, args: Any) -> int:
-    """Wait for one event, and leave the job to itself."""
-    from flux.job.event import event_watch
+def status_line(handle: Flux, jobid: Any) -> Any:
+    """What a terminal shows while the job waits."""
+    if not sys.stderr.isatty():
+        return None
+    from flux_cli.attach_status import StatusLine, is_wanted
 
-    if args.verbose:
-        print(f"jobid: {jobid}", file=sys.stderr)
-    for event in event_watch(handle, jobid):
-        if event.name == args.wait_event:
-            return 0
-    raise CommandError(f"{jobid}: the job ended without event '{args.wait_event}'")
+    return StatusLine(handle, jobid, at_once=False) if is_wanted() else None
 
 
 def stdin_ranks(text: str | None) -> str | None:
