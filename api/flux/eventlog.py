@@ -71,7 +71,13 @@ class EventlogDecoder:
 
 TimestampFormat = Literal["raw", "iso", "offset", "human"]
 
-_COLOURS = {"date": "\033[1m\033[32m", "time": "\033[32m", "name": "\033[33m", "key": "\033[34m"}
+_COLOURS = {
+    "date": "\033[1m\033[32m",
+    "time": "\033[32m",
+    "name": "\033[33m",
+    "exception": "\033[1m\033[31m",
+    "key": "\033[34m",
+}
 _VALUE_COLOURS: dict[type, str] = {int: "\033[37m", float: "\033[37m"}
 _VALUE_COLOUR = "\033[35m"
 _RESET = "\033[0m"
@@ -106,7 +112,10 @@ class EventlogFormatter:
             return event.encode().rstrip("\n")
         if self._first is None:
             self._first = event.timestamp
-        words = [self._timestamp(event.timestamp, self._first), self._paint("name", event.name)]
+        words = [
+            self._timestamp(event.timestamp, self._first),
+            self._paint("exception" if event.name == "exception" else "name", event.name),
+        ]
         return " ".join([*words, *self._context(event.context)])
 
     def _timestamp(self, timestamp: float, first: float) -> str:

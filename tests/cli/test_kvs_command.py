@@ -75,7 +75,7 @@ def test_what_is_wrong_is_said_with_the_key(shell):
     assert "data, type, ver" in shell.fails("put", "--treeobj", "a={}")
     assert "no-such-ns" in shell.fails("get", "-N", "no-such-ns", "a")
     assert "did you mean 'getroot'" in shell.fails("getroots")
-    assert "--watch" in shell.fails("get", "--uniq", "dir.key")
+    assert "from 0 on" in shell.run("kvs", "get", "--count=-1", "dir.key").stderr
 
 
 def test_roots_and_versions(shell):
@@ -100,7 +100,9 @@ def test_ls_lists_like_ls(shell):
     assert shell("ls", "-1d", "d", "file") == "d\nfile\n"
     assert shell("ls", "-1", "file", "d", "to_d") == "file\n\nd:\ne\none\n\nto_d:\ne\none\n"
     assert shell("ls", "-1R", "d") == "d:\ne\none\n\nd.e:\ntwo\n"
-    assert shell("ls", "--width=12").splitlines() == ["d     none", "file  to_d"]
+    assert shell("ls", "--width=17").splitlines() == ["d       file", "none    to_d"]
+    assert shell("ls", "-F", "--width=0") == "d.      file    none.   to_d@\n"
+    assert shell("ls", "-dF", "file", "d") == "d.      file\n"
     listed = shell.run("kvs", "ls", "file", "nope")
     assert (listed.stdout, listed.returncode) == ("file\n", 1)
     assert "nope: No such file" in listed.stderr
@@ -129,7 +131,7 @@ def test_links(shell):
     shell("link", "-T", "far", "key", "away")
     assert shell("get", "near") == "1\n"
     assert shell("readlink", "near", "away") == "d.one\nfar::key\n"
-    assert shell("readlink", "-o", "near", "away") == "far\n"
+    assert shell("readlink", "-o", "near", "away") == "d.one\nfar\n"
     assert shell("readlink", "-k", "near", "away") == "d.one\nkey\n"
 
 

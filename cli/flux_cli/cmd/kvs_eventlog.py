@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import errno
 import math
+import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from flux.constants import FLUX_KVS_WAITCREATE, FLUX_KVS_WATCH, FLUX_KVS_WATCH_APPEND
+from flux.constants import FLUX_KVS_STREAM, FLUX_KVS_WAITCREATE, FLUX_KVS_WATCH, FLUX_KVS_WATCH_APPEND
 from flux.errors import FluxError
-from flux_cli.cmd.kvs_get import add_namespace, key_error, positive
+from flux_cli.cmd.kvs_get import add_namespace, key_error, not_negative
 from flux_cli.common import Action, Parser, die, open_flux, parse_json_object
 
 if TYPE_CHECKING:
@@ -35,12 +36,16 @@ def _add_reading_options(parser: Parser) -> None:
     add_namespace(parser)
     parser.add_argument("-u", "--unformatted", action="store_true", help="show events as they are stored")
     parser.add_argument("-W", "--waitcreate", action="store_true", help="wait for an eventlog that does not exist")
+    parser.add_argument("-H", "--human", action="store_true", help="show times for people, in colour on a terminal")
+    parser.add_argument("-L", "--color", nargs="?", const="always", default="auto", choices=("auto", "always", "never"))
 
 
 def _printer(args: argparse.Namespace) -> Any:
     from flux.eventlog import EventlogFormatter
 
-    formatter = EventlogFormatter("json" if args.unformatted else "text")
+    coloured = args.color == "always" or (args.color == "auto" and args.human and sys.stdout.isatty())
+    form: Literal["text", "json"] = "json" if args.unformatted else "text"
+    formatter = EventlogFormatter(form, "human" if args.human else "raw", coloured)
     return lambda event: print(formatter.format(event), flush=True)
 
 
@@ -58,11 +63,13 @@ def _events(handle: Flux, key: str, namespace: str | None, flags: int, deadline:
         except ValueError as exc:
             die(f"{key}: {exc}")
         except FluxError as exc:
+            if exc.errno == errno.ENODATA and flags & FLUX_KVS_STREAM:
+                return
             if exc.errno == errno.ETIMEDOUT:
                 raise
             raise key_error(key, exc) from None
         yield from events
-        if not flags & FLUX_KVS_WATCH:
+        if not flags & (FLUX_KVS_WATCH | FLUX_KVS_STREAM):
             return
         lookup.reset()
 
@@ -73,7 +80,8 @@ def _events(handle: Flux, key: str, namespace: str | None, flags: int, deadline:
 def _get_arguments(parser: Parser) -> None:
     _add_reading_options(parser)
     parser.add_argument("-w", "--watch", action="store_true", help="show events as they are appended")
-    parser.add_argument("-c", "--count", type=positive, metavar="N", help="with --watch: stop after N events")
+    parser.add_argument("-c", "--count", type=not_negative, metavar="N", help="with --watch: stop after N events")
+    parser.add_argument("-S", "--stream", action="store_true", help="read a long log piece by piece")
     parser.add_argument("key", metavar="KEY")
 
 
@@ -82,10 +90,12 @@ def _get(args: argparse.Namespace) -> int:
     flags = FLUX_KVS_WAITCREATE if args.waitcreate else 0
     if args.watch:
         flags |= FLUX_KVS_WATCH | FLUX_KVS_WATCH_APPEND
+    if args.stream:
+        flags |= FLUX_KVS_STREAM
     with open_flux() as handle:
         for count, event in enumerate(_events(handle, args.key, args.namespace, flags), 1):
             show(event)
-            if count == args.count:
+            if args.watch and count == args.count:
                 break
     return 0
 

@@ -24,16 +24,18 @@ if TYPE_CHECKING:
     from flux.kvs import Lookup
     from flux.kvs.treeobj import TreeObj
 
-__all__ = ["ACTIONS", "add_at", "add_namespace", "key_error", "positive"]
+__all__ = ["ACTIONS", "add_at", "add_namespace", "key_error", "not_negative", "positive"]
 
-_WATCH_OPTIONS = {
+_OPTIONS = {
     "watch": FLUX_KVS_WATCH,
     "waitcreate": FLUX_KVS_WAITCREATE,
+    "stream": FLUX_KVS_STREAM,
+    "treeobj": FLUX_KVS_TREEOBJ,
+}
+_WATCH_OPTIONS = {
     "uniq": FLUX_KVS_WATCH_UNIQ,
     "append": FLUX_KVS_WATCH_APPEND,
     "full": FLUX_KVS_WATCH_FULL,
-    "stream": FLUX_KVS_STREAM,
-    "treeobj": FLUX_KVS_TREEOBJ,
 }
 
 
@@ -49,6 +51,13 @@ def positive(text: str) -> int:
     """An argument that counts something (an argparse type)."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return int(text)
+
+
+def not_negative(text: str) -> int:
+    """An argument that counts something, 0 for no limit (an argparse type)."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 0 on")
     return int(text)
 
 
@@ -70,9 +79,8 @@ def parse_at(text: str | None) -> TreeObj | None:
 def _get_arguments(parser: Parser) -> None:
     add_namespace(parser)
     add_at(parser)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("-r", "--raw", action="store_true", help="add no newline")
-    form.add_argument("-t", "--treeobj", action="store_true", help="show the RFC 11 object")
+    parser.add_argument("-r", "--raw", action="store_true", help="add no newline")
+    parser.add_argument("-t", "--treeobj", action="store_true", help="show the RFC 11 object")
     parser.add_argument("-l", "--label", action="store_true", help="show KEY= before the value")
     parser.add_argument("-W", "--waitcreate", action="store_true", help="wait for a key that does not exist")
     parser.add_argument("-w", "--watch", action="store_true", help="show each value the key is given")
@@ -80,7 +88,7 @@ def _get_arguments(parser: Parser) -> None:
     parser.add_argument("-A", "--append", action="store_true", help="with --watch: only what is appended")
     parser.add_argument("-f", "--full", action="store_true", help="with --watch: notice changes of directories above")
     parser.add_argument("-S", "--stream", action="store_true", help="show a value piece by piece as it is loaded")
-    parser.add_argument("-c", "--count", type=positive, metavar="N", help="with --watch: stop after N values")
+    parser.add_argument("-c", "--count", type=not_negative, metavar="N", help="with --watch: stop after N values")
     parser.add_argument("keys", nargs="+", metavar="KEY")
 
 
@@ -102,11 +110,10 @@ def _get(args: argparse.Namespace) -> int:
 
 
 def _get_flags(args: argparse.Namespace) -> int:
-    if (args.uniq or args.append or args.full or args.count) and not args.watch:
-        die("--uniq, --append, --full and --count go with --watch")
     if args.at is not None and (args.watch or args.waitcreate or args.stream):
         die("a snapshot does not change: --at goes with no --watch, --waitcreate, --stream")
-    return sum(flag for option, flag in _WATCH_OPTIONS.items() if getattr(args, option))
+    options = {**_OPTIONS, **_WATCH_OPTIONS} if args.watch else _OPTIONS
+    return sum(flag for option, flag in options.items() if getattr(args, option))
 
 
 class _Watch:
@@ -158,9 +165,8 @@ def _show(args: argparse.Namespace, key: str, obj: TreeObj | None) -> None:
 def _readlink_arguments(parser: Parser) -> None:
     add_namespace(parser)
     add_at(parser)
-    part = parser.add_mutually_exclusive_group()
-    part.add_argument("-o", "--namespace-only", action="store_true", help="show only the target's namespace")
-    part.add_argument("-k", "--key-only", action="store_true", help="show only the target's key")
+    parser.add_argument("-o", "--namespace-only", action="store_true", help="show only the target's namespace, if any")
+    parser.add_argument("-k", "--key-only", action="store_true", help="show only the target's key")
     parser.add_argument("keys", nargs="+", metavar="KEY")
 
 
@@ -174,17 +180,17 @@ def _readlink(args: argparse.Namespace) -> int:
                 link = lookup_async(handle, key, FLUX_KVS_READLINK, args.namespace, at).get()
             except FluxError as exc:
                 raise key_error(key, exc) from None
-            line = _link_text(args, link["data"])
-            if line:
-                print(line)
+            print(_link_text(args, link["data"]))
     return 0
 
 
 def _link_text(args: argparse.Namespace, link: dict[str, str]) -> str:
     namespace, target = link.get("namespace", ""), link["target"]
+    if not namespace:
+        return target
     if args.namespace_only:
         return namespace
-    return f"{namespace}::{target}" if namespace and not args.key_only else target
+    return target if args.key_only else f"{namespace}::{target}"
 
 
 ACTIONS = {

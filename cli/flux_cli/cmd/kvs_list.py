@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.kvs.treeobj import TreeObj
 
-__all__ = ["ACTIONS", "in_columns"]
+__all__ = ["ACTIONS"]
 
 _DIRS = ("dir", "dirref")
 _LS_WIDTH = 80
+_GAP = 4
 
 
 def _width(asked: int | None, default: int) -> int:
@@ -87,7 +88,7 @@ class _Listing:
                 print(f"flux-kvs: {key_error(key, exc)}", file=sys.stderr)
                 self.failed = True
         if singles:
-            self._block("", singles)
+            self._block("", sorted(singles), singles)
         for key in directories:
             self._directory(key, titled=self.args.recursive or len(keys) > 1)
         return int(self.failed)
@@ -107,7 +108,8 @@ class _Listing:
         from flux.kvs import lookup_async
 
         entries = lookup_async(self.handle, key, FLUX_KVS_READDIR, self.args.namespace).entries()
-        self._block(key if titled else "", [self._marked(name, entries[name]) for name in sorted(entries)])
+        names = sorted(entries)
+        self._block(key if titled else "", [self._marked(name, entries[name]) for name in names], names)
         if self.args.recursive:
             for name in sorted(entries):
                 if entries[name]["type"] in _DIRS:
@@ -118,24 +120,22 @@ class _Listing:
             return name
         return name + ("." if obj["type"] in _DIRS else "@" if obj["type"] == "symlink" else "")
 
-    def _block(self, title: str, names: list[str]) -> None:
+    def _block(self, title: str, shown: list[str], names: list[str]) -> None:
         if self.blocks:
             print()
         self.blocks += 1
         if title:
             print(f"{title}:")
-        for line in in_columns(names, self.width):
-            print(line)
+        if shown:
+            for line in _in_columns(shown, max(map(len, names)) + _GAP, self.width):
+                print(line)
 
 
-def in_columns(names: list[str], width: int) -> list[str]:
-    """Names in as many columns as fit, ordered downwards; width 0 puts all on one line."""
-    if not names:
-        return []
-    cell = max(map(len, names)) + 2
-    columns = len(names) if width == 0 else max(1, (width + 2) // cell)
-    rows = -(-len(names) // columns)
-    return ["".join(name.ljust(cell) for name in names[row::rows]).rstrip() for row in range(rows)]
+def _in_columns(names: list[str], cell: int, width: int) -> list[str]:
+    """Names in as many columns of cell characters as fit, row by row; width 0 puts all on one line."""
+    columns = len(names) if width == 0 else max(1, width // cell)
+    rows = range(0, len(names), columns)
+    return ["".join(name.ljust(cell) for name in names[row : row + columns]).rstrip() for row in rows]
 
 
 # -- dir

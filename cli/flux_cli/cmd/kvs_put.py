@@ -22,10 +22,9 @@ __all__ = ["ACTIONS"]
 
 def _add_commit_options(parser: Parser) -> None:
     add_namespace(parser)
-    show = parser.add_mutually_exclusive_group()
-    show.add_argument("-O", "--treeobj-root", action="store_true", help="show the new root, an RFC 11 dirref")
-    show.add_argument("-b", "--blobref", action="store_true", help="show the new root's blobref")
-    show.add_argument("-s", "--sequence", action="store_true", help="show the new root's sequence number")
+    parser.add_argument("-O", "--treeobj-root", action="store_true", help="show the new root, an RFC 11 dirref")
+    parser.add_argument("-b", "--blobref", action="store_true", help="show the new root's blobref")
+    parser.add_argument("-s", "--sequence", action="store_true", help="show the new root's sequence number")
 
 
 def _commit(handle: Flux, args: argparse.Namespace, txn: KVSTxn, flags: int = 0) -> int:

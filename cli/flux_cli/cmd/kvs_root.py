@@ -6,8 +6,8 @@ import argparse
 
 from flux.constants import FLUX_KVS_SYNC
 from flux.errors import FluxError
-from flux_cli.cmd.kvs_get import add_namespace, key_error
-from flux_cli.common import Action, Column, Parser, add_list_options, open_flux, print_list
+from flux_cli.cmd.kvs_get import add_namespace, key_error, not_negative
+from flux_cli.common import Action, Parser, add_list_options, open_flux, print_json
 
 __all__ = ["ACTIONS", "NAMESPACE_ACTIONS"]
 
@@ -22,7 +22,7 @@ def _version(args: argparse.Namespace) -> int:
 
 def _wait_arguments(parser: Parser) -> None:
     add_namespace(parser)
-    parser.add_argument("version", type=int, metavar="VERSION")
+    parser.add_argument("version", type=not_negative, metavar="VERSION")
 
 
 def _wait(args: argparse.Namespace) -> int:
@@ -35,10 +35,9 @@ def _wait(args: argparse.Namespace) -> int:
 
 def _getroot_arguments(parser: Parser) -> None:
     add_namespace(parser)
-    show = parser.add_mutually_exclusive_group()
-    show.add_argument("-s", "--sequence", action="store_true", help="show the sequence number")
-    show.add_argument("-o", "--owner", action="store_true", help="show the userid of the namespace's owner")
-    show.add_argument("-b", "--blobref", action="store_true", help="show the blobref alone")
+    parser.add_argument("-s", "--sequence", action="store_true", help="show the sequence number")
+    parser.add_argument("-o", "--owner", action="store_true", help="show the userid of the namespace's owner")
+    parser.add_argument("-b", "--blobref", action="store_true", help="show the blobref alone")
 
 
 def _getroot(args: argparse.Namespace) -> int:
@@ -118,14 +117,15 @@ def _remove(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     from flux.kvs import namespace_list
 
-    columns = [
-        Column("namespace"),
-        Column("owner", align=">"),
-        Column("flags", align=">", show=lambda flags: f"0x{flags:08X}"),
-    ]
     with open_flux() as handle:
         namespaces = sorted(namespace_list(handle), key=lambda namespace: str(namespace["namespace"]))
-    print_list(columns, namespaces, json=args.json, header=not args.no_header)
+    if args.json:
+        print_json(namespaces)
+        return 0
+    if not args.no_header:
+        print(f"{'NAMESPACE':<36} {'OWNER':>10} {'FLAGS':>10}")
+    for namespace in namespaces:
+        print(f"{namespace['namespace']:<36} {namespace['owner']:>10} 0x{namespace['flags']:08X}")
     return 0
 
 
