@@ -18,10 +18,10 @@ pytestmark = pytest.mark.interop
 BIG = "compress me " * 5000
 
 
-def in_stock(stock_flux: str, statedir: Path, script: str) -> str:
+def in_stock(stock_flux: str, statedir: Path, script: str, *options: str) -> str:
     """Run a script in a stock instance over a state directory; gives its output."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("FLUX_")}
-    words = [stock_flux, "start", "-S", f"statedir={statedir}", "bash", "-ec", script]
+    words = [stock_flux, "start", "-S", f"statedir={statedir}", *options, "bash", "-ec", script]
     result = subprocess.run(words, env=env, capture_output=True, text=True, timeout=50)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -85,3 +85,19 @@ def test_stocks_database_is_read_by_ours_and_again_by_stock(stock_flux: str, tmp
         flux.kvs.put(handle, "ours", 1)
         flux.kvs.commit(handle)
     assert in_stock(stock_flux, tmp_path, "flux kvs get ours small").split() == ["1", "little"]
+
+
+def test_a_folder_of_files_is_read_both_ways(stock_flux: str, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    files = "-Scontent.backing-module=content-files"
+    in_stock(stock_flux, state, f"flux kvs put small=little 'big={BIG}'", files)
+    composition = tmp_path / "plugins.toml"
+    composition.write_text(
+        'extends = "default"\n[modules.content-sqlite]\nenabled = false\n[modules.content-files]\nenabled = true\n'
+    )
+    with Instance(1, attrs={"statedir": str(state)}, args=[f"--plugins={composition}"]) as instance:
+        assert instance.run("flux", "kvs", "get", "small").stdout == "little\n"
+        assert instance.run("flux", "kvs", "get", "big").stdout == f"{BIG}\n"
+        flux.kvs.commit(instance.handle(), txn=flux.kvs.KVSTxn().put("ours", 1))
+    assert in_stock(stock_flux, state, "flux kvs get ours small", files).split() == ["1", "little"]

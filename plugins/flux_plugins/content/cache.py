@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["ContentCache", "Entry"]
+__all__ = ["OVERHEAD", "ContentCache", "Entry"]
+
+OVERHEAD = 250
+"""Bytes of memory that it takes to keep a blob, beside the blob."""
 
 
 class Entry:
@@ -78,16 +81,24 @@ class ContentCache:
                 entry.dirty = False
 
     def purge(self, target: int, older_than: float) -> int:
-        """Forget clean blobs not used for older_than seconds until the size is at most target; gives how many."""
+        """Forget clean blobs not used for older_than seconds until they all take at most target bytes of memory.
+
+        Gives how many.
+        """
         count = 0
-        if self.size > target:
+        if self._cost > target:
             limit = self.now - older_than
             for digest in [d for d, e in self.entries.items() if not e.dirty and e.used <= limit]:
                 self._forget(digest)
                 count += 1
-                if self.size <= target:
+                if self._cost <= target:
                     break
         return count
+
+    @property
+    def _cost(self) -> int:
+        """Bytes of memory that the blobs take, with what it takes to keep them."""
+        return self.size + OVERHEAD * len(self.entries)
 
     def drop(self) -> None:
         """Forget everything that is clean."""

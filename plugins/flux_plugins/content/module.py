@@ -52,7 +52,7 @@ class Content(Module):
         self.backing: Backing | None = None
         self._loading: dict[bytes, list[Message]] = {}
         self._upstream = 0
-        self._backing_name = ""
+        self._backing_name = self.attrs.get("content.backing-module") or ""
         self.hash_name = self._choose_hash()
         self._hash = hasher(self.hash_name)
         self._digest_size = len(self._hash(b"").digest())

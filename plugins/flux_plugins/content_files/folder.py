@@ -1,6 +1,8 @@
-"""A folder: one file per blob, named by its blobref, and one with the checkpoints. Blocking.
+"""A folder: one file per blob, named by its blobref, and two with the checkpoints. Blocking.
 
 A file appears under its name only when it is whole; what a crash leaves half written is removed at the next start.
+Blobs and the newest checkpoint, `kvs-primary`, are as flux-core's content-files has them, so that either reads what the
+other has written. The few checkpoints before it are in `checkpoints`, which is written first.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -18,11 +20,15 @@ from flux.collecting import CollectingStore, MemoryCollector
 from flux.content import digest_of, ref_of
 from flux.errors import FluxError
 from flux.failpoint import failpoint
+from flux.reserve import Reserve
 
 __all__ = ["Folder"]
 
 _KEPT_CHECKPOINTS = 5
 _PARTIAL = ".partial"
+_HISTORY = "checkpoints"
+_NEWEST = "kvs-primary"
+T = TypeVar("T")
 
 
 class Folder(CollectingStore):
@@ -31,12 +37,13 @@ class Folder(CollectingStore):
     Args:
         hash_name: what blobrefs begin with.
         durable: True to survive a crash of the machine, not only of the broker.
+        reserve: bytes to keep aside for when the disk is full.
 
     Raises:
         FluxError: EIO, or ENOSPC, with the system's words, here and in every method.
     """
 
-    def __init__(self, path: str, hash_name: str, durable: bool = True) -> None:
+    def __init__(self, path: str, hash_name: str, durable: bool = True, *, reserve: int = 0) -> None:
         self.path = path
         self.hash_name = hash_name
         self.durable = durable
@@ -47,6 +54,8 @@ class Folder(CollectingStore):
             for name in os.listdir(path):
                 if name.endswith(_PARTIAL):
                     os.unlink(os.path.join(path, name))
+            self._reserve = Reserve(f"{path}.reserve", reserve)
+            self.full = not self._reserve.take()
         except OSError as exc:
             self._fail(exc)
 
@@ -96,17 +105,25 @@ class Folder(CollectingStore):
             self._fail(exc)
 
     def store(self, blobs: Blobs) -> None:
+        if self.full and not blobs:
+            self.full = not self._reserve.take()
         try:
-            for digest, blob in blobs:
-                path = self._file(digest)
-                if not os.path.exists(path):
-                    self._write(path, blob)
-                self.collector.touch(digest)
+            self._store(blobs)
         except FluxError as exc:
-            self.full = exc.errno == errno.ENOSPC
-            raise
-        self.full = False
+            if exc.errno != errno.ENOSPC:
+                raise
+            self.full = True
+            if not self._reserve.release():
+                raise
+            self._store(blobs)
         self.collector.stored += len(blobs)
+
+    def _store(self, blobs: Blobs) -> None:
+        for digest, blob in blobs:
+            path = self._file(digest)
+            if not os.path.exists(path):
+                self._write(path, blob)
+            self.collector.touch(digest)
 
     def _digests(self) -> Iterator[bytes]:
         try:
@@ -145,17 +162,25 @@ class Folder(CollectingStore):
             self._fail(exc)
         self._unsynced.clear()
 
-    @property
-    def _checkpoint_file(self) -> str:
-        return os.path.join(self.path, "checkpoints")
-
     def checkpoints(self) -> list[dict[str, Any]]:
+        known = self._decode(_HISTORY, list[dict[str, Any]]) or []
+        newest = self._decode(_NEWEST, dict[str, Any])
+        if newest in known:
+            return known[known.index(newest) :]  # those before it were not recorded to the end
+        found = [newest, *known] if newest else known
+        if not found:
+            raise FluxError(errno.ENOENT, "there is no checkpoint")
+        return found
+
+    def _decode(self, name: str, kind: type[T]) -> T | None:
+        """What a file of checkpoints holds; None when there is none."""
+        path = os.path.join(self.path, name)
         try:
-            return msgspec.json.decode(self._read(self._checkpoint_file), type=list[dict[str, Any]])
+            return msgspec.json.decode(self._read(path), type=kind)
         except FileNotFoundError:
-            raise FluxError(errno.ENOENT, "there is no checkpoint") from None
+            return None
         except msgspec.MsgspecError as exc:
-            raise FluxError(errno.EIO, f"{self._checkpoint_file} is damaged: {exc}") from None
+            raise FluxError(errno.EIO, f"{path} is damaged: {exc}") from None
 
     def put_checkpoint(self, value: dict[str, Any], alone: bool = False) -> None:
         try:
@@ -163,8 +188,21 @@ class Folder(CollectingStore):
         except FileNotFoundError:
             older = []
         self._sync()
-        self._write(self._checkpoint_file, msgspec.json.encode([value, *older][:_KEPT_CHECKPOINTS]))
+        kept = [value, *older][:_KEPT_CHECKPOINTS]
+        for name, content in ((_HISTORY, kept), (_NEWEST, value)):
+            self._record(os.path.join(self.path, name), msgspec.json.encode(content))
         self._sync()
+
+    def _record(self, path: str, data: bytes) -> None:
+        try:
+            self._write(path, data)
+        except FluxError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            self.full = True
+            if not self._reserve.release():
+                raise
+            self._write(path, data)
 
     def stats(self) -> dict[str, Any]:
         try:
@@ -175,3 +213,4 @@ class Folder(CollectingStore):
 
     def close(self) -> None:
         self._unsynced.clear()
+        self._reserve.release()

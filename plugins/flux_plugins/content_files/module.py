@@ -18,9 +18,11 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
 
     Attributes:
         path: of the folder; default: attribute content.backing-path, else "content.files" in statedir, else in rundir.
+        reserve: bytes kept aside on a lasting disk, for what has been acknowledged when the disk is full.
     """
 
     path: str = ""
+    reserve: int = 4 << 20
 
 
 class ContentFiles(CollectingModule):
@@ -31,4 +33,5 @@ class ContentFiles(CollectingModule):
 
     async def opener(self) -> Callable[[], BackingStore]:
         path, durable = await self.choose_path(self.options.path, "content.files")
-        return lambda: Folder(path, self.hash_name, durable)
+        reserve = self.options.reserve if durable else 0
+        return lambda: Folder(path, self.hash_name, durable, reserve=reserve)

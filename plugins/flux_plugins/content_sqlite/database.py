@@ -18,8 +18,8 @@ from flux.backing import Blobs
 from flux.collecting import CollectingStore
 from flux.errors import FluxError
 from flux.failpoint import failpoint
+from flux.reserve import Reserve
 from flux_plugins.content_sqlite.collect import RowCollector
-from flux_plugins.content_sqlite.reserve import Reserve
 
 __all__ = ["Database"]
 

@@ -14,8 +14,9 @@ __all__ = ["Missing", "TreeCache", "Unread"]
 Entries = dict[str, TreeObj]
 V = TypeVar("V")
 
-_DIRS_LIMIT = 16 << 20
-_BLOBS_LIMIT = 64 << 20
+_LIMIT = 32 << 20
+_DECODED = 5  # times the bytes of its encoding is what a directory takes in memory
+_OVERHEAD = 250  # bytes of an entry beside its value
 ENOTRECOVERABLE = errno.ENOTRECOVERABLE
 
 
@@ -36,7 +37,7 @@ class Unread(Missing):
 
 
 class _Generations(Generic[V]):
-    """A mapping of bounded cost that forgets what was not used for a while.
+    """A mapping whose cost, in bytes, is bounded, and that forgets what was not used for a while.
 
     Two generations: what is used moves to the young one, and when that is full it becomes the old one and what
     the old one still held is dropped. Nothing is touched on a hit in the young one, where most are.
@@ -49,19 +50,32 @@ class _Generations(Generic[V]):
     def clear(self) -> None:
         self._young: dict[str, V] = {}
         self._old: dict[str, V] = {}
-        self._cost = 0
+        self._cost = self._old_cost = 0
 
     def get(self, key: str) -> V | None:
         value = self._young.get(key)
-        if value is None and (value := self._old.pop(key, None)) is not None:
-            self.put(key, value, 1)
+        if value is None and key in self._old:
+            cost = self._old_cost // len(self._old)
+            self._old_cost -= cost
+            value = self._old.pop(key)
+            self.put(key, value, cost)
         return value
 
     def put(self, key: str, value: V, cost: int) -> None:
         self._young[key] = value
         self._cost += cost
-        if self._cost > self.limit:
-            self._old, self._young, self._cost = self._young, {}, 0
+        if self._cost > self.limit // 2:
+            self._old, self._old_cost = self._young, self._cost
+            self._young, self._cost = {}, 0
+
+    def pop(self, key: str) -> None:
+        """Forget one; it goes on to count until its generation is forgotten."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+    @property
+    def cost(self) -> int:
+        return self._cost + self._old_cost
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -70,12 +84,15 @@ class _Generations(Generic[V]):
 class TreeCache:
     """Directories and blobs by blobref. What is in it is shared and must not be changed.
 
+    Args:
+        dirs_limit, blobs_limit: bytes of memory that decoded directories, and the blobs of values, may take.
+
     Attributes:
         gathered: large directories that were read for a `whole` to come.
         held: blobs that are kept, however full the cache is, until whoever put them there takes them out.
     """
 
-    def __init__(self, dirs_limit: int = _DIRS_LIMIT, blobs_limit: int = _BLOBS_LIMIT) -> None:
+    def __init__(self, dirs_limit: int = _LIMIT, blobs_limit: int = _LIMIT) -> None:
         self._dirs: _Generations[Entries | Hdir] = _Generations(dirs_limit)
         self._blobs: _Generations[bytes] = _Generations(blobs_limit)
         self.gathered: dict[str, Entries] = {}
@@ -96,7 +113,8 @@ class TreeCache:
             if blob is None:
                 raise Missing([ref])
             node = _decode_dir(ref, blob)
-            self._dirs.put(ref, node, len(blob))
+            self.put_dir(ref, node, len(blob))
+            self._blobs.pop(ref)
         return node
 
     def nodes(self, refs: list[str]) -> list[Entries | Hdir]:
@@ -146,17 +164,19 @@ class TreeCache:
 
     def put_dir(self, ref: str, node: Entries | Hdir, size: int) -> None:
         """Keep a stored directory whose encoding is size bytes long."""
-        self._dirs.put(ref, node, size)
+        self._dirs.put(ref, node, size * _DECODED + _OVERHEAD)
 
     def put_blob(self, ref: str, blob: bytes) -> None:
-        self._blobs.put(ref, blob, len(blob) + 100)
+        self._blobs.put(ref, blob, len(blob) + _OVERHEAD)
 
     def drop(self) -> None:
         self._dirs.clear()
         self._blobs.clear()
 
     def stats(self) -> dict[str, Any]:
-        return {"directories": len(self._dirs), "blobs": len(self._blobs)}
+        """How many there are, and bytes of memory that they take, about."""
+        size = self._dirs.cost + self._blobs.cost
+        return {"directories": len(self._dirs), "blobs": len(self._blobs), "size": size}
 
 
 def _decode_dir(ref: str, blob: bytes) -> Entries | Hdir:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
+
 from flux.blobs import load_batch
 from flux.constants import FLUX_KVS_SYNC, KVS_PRIMARY_NAMESPACE
 from flux.content import digest_of, load_async
@@ -36,23 +38,40 @@ from flux_plugins.kvs.requests import (
 )
 from flux_plugins.kvs.transaction import Transaction, check_ops
 
-__all__ = ["Kvs"]
+__all__ = ["Kvs", "Options"]
 
 T = TypeVar("T")
 
 _MAXDIRENT = "kvs.maxdirent"
 _LOADS_AT_ONCE = 64
+_LEADER_CACHE = 64 << 20
+_CACHE = 16 << 20
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """Arguments of the kvs module.
+
+    Attributes:
+        cache_size: bytes of memory for directories and values that were used lately; 0: 64 MiB on rank 0, which
+            commits, and 16 MiB elsewhere.
+    """
+
+    cache_size: int = 0
 
 
 class Kvs(Module):
     """The key-value store."""
 
     name = "kvs"
+    options_type = Options
     requires = ("content",)
     after = ("content", "content-sqlite")
 
     async def start(self) -> None:
-        self.cache = TreeCache()
+        if self.options.cache_size < 0:
+            raise FluxError(errno.EINVAL, f"cache_size is a number of bytes, not {self.options.cache_size}")
+        limit = self.options.cache_size or (_LEADER_CACHE if self.rank == 0 else _CACHE)
+        self.cache = TreeCache(limit // 2, limit // 2)
         self.hash_name = await self.flux.attr_get("content.hash")
         self.maxdirent = self._choose_maxdirent()
         self.leader: Leader | None = None

@@ -32,20 +32,26 @@ async def rc1(flux: AsyncFlux, rank: int, attrs: Mapping[str, str], log: Logger)
             log.error("Flux was not shut down properly: data written before the crash may be lost")
         await _append(flux, Event(time.time(), "start", {"version": 1, "core_version": attrs["version"]}))
     except FluxError as exc:
-        if exc.errno != errno.ENOSYS:  # an instance without a KVS has nowhere to write
-            raise
+        _pass_over(exc, "start", log)
 
 
 @hookimpl
-async def rc3(flux: AsyncFlux, rank: int) -> None:
+async def rc3(flux: AsyncFlux, rank: int, log: Logger) -> None:
     """Write down the finish."""
     if rank > 0:
         return
     try:
         await _append(flux, Event(time.time(), "finish", {"version": 1}))
     except FluxError as exc:
-        if exc.errno != errno.ENOSYS:
-            raise
+        _pass_over(exc, "finish", log)
+
+
+def _pass_over(error: FluxError, what: str, log: Logger) -> None:
+    """An instance without a KVS has nowhere to write, and one whose disk is full goes on read-only."""
+    if error.errno == errno.ENOSPC:
+        log.error(f"the {what} of the instance is not written down: {error.strerror}")
+    elif error.errno != errno.ENOSYS:
+        raise error
 
 
 async def _last_event(flux: AsyncFlux) -> str:

@@ -42,6 +42,18 @@ class TestFolder(BackingStoreChecks):
         self.open_store(tmp_path).close()
         assert not partial.exists()
 
+    def test_checkpoints_of_stock_and_of_before_are_read(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        for sequence in (1, 2):
+            store.put_checkpoint({"version": 1, "rootref": "sha1-x", "sequence": sequence})
+        newest = tmp_path / "content" / "kvs-primary"
+        newest.write_text('{"version":1,"rootref":"sha1-y","sequence":3,"timestamp":1.5}')
+        assert [found["sequence"] for found in store.checkpoints()] == [3, 2, 1]
+        newest.write_text('{"version":1,"rootref":"sha1-x","sequence":1}')  # as if 2 had been interrupted
+        assert [found["sequence"] for found in store.checkpoints()] == [1]
+        newest.unlink()
+        assert [found["sequence"] for found in store.checkpoints()] == [2, 1]
+
     def test_a_path_that_is_a_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "content").write_text("")
         with pytest.raises(FluxError, match="content"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from flux_plugins.content.cache import ContentCache
+from flux_plugins.content.cache import OVERHEAD, ContentCache
 
 digests = st.binary(min_size=1, max_size=1)
 
@@ -68,5 +68,5 @@ def test_purge_stops_at_the_target_and_takes_the_oldest_first():
     for i in range(10):
         cache.add(bytes([i]), b"x" * 10, dirty=False)
     cache.now = 100
-    assert cache.purge(50, 10) == 5
+    assert cache.purge(5 * (10 + OVERHEAD), 10) == 5
     assert sorted(cache.entries) == [bytes([i]) for i in range(5, 10)]

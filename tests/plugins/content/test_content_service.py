@@ -200,10 +200,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_makes_the_instance_read_only_until_there_is_room(small_disk: Path) -> None:
+@pytest.mark.parametrize("module", ["content-sqlite", "content-files"])
+def test_a_full_disk_makes_the_instance_read_only_until_there_is_room(small_disk: Path, module: str) -> None:
     attrs = {"statedir": str(small_disk)}
+    composition = small_disk.parent / "plugins.toml"
+    others = {"content-sqlite", "content-files"} - {module}
+    composition.write_text(
+        f'extends = "default"\n[modules.{module}]\nenabled = true\n[modules.{others.pop()}]\nenabled = false\n'
+    )
+    args = [f"--plugins={composition}"]
     ballast = small_disk / "ballast"
-    with Instance(2, attrs=attrs) as instance:
+    with Instance(2, attrs=attrs, args=args) as instance:
         handle, other = instance.handle(0), instance.handle(1)
         flux.kvs.put(handle, "before", 1)
         flux.kvs.commit(handle)
@@ -230,7 +237,7 @@ def test_a_full_disk_makes_the_instance_read_only_until_there_is_room(small_disk
         for accepted in (handle, other):
             flux.kvs.put(accepted, f"after{accepted.rpc('attr.get', {'name': 'rank'}).get()['value']}", 1)
             flux.kvs.commit(accepted)
-    with Instance(1, attrs=attrs) as again:
+    with Instance(1, attrs=attrs, args=args) as again:
         handle = again.handle()
         assert [flux.kvs.get(handle, key) for key in ("before", "after0", "after1")] == [1, 1, 1]
         assert sha1(load_async(handle, acknowledged).get()) == acknowledged

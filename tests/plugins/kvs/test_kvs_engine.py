@@ -173,6 +173,18 @@ def test_sha256_instances():
     assert store.tree() == {"a": b"z" * 80}
 
 
+def test_the_cache_takes_no_more_memory_than_it_may():
+    cache = TreeCache(100_000, 100_000)
+    for number in range(1000):
+        cache.put_blob(f"value{number}", b"x" * 500)
+        cache.put_blob(f"dir{number}", b'{"data":{},"type":"dir","ver":1}')
+        assert cache.node(f"dir{number}") == {}
+        assert cache.blobs(["value0"]) == [b"x" * 500]  # in use all the time
+        assert cache.stats()["size"] <= 202_000
+    with pytest.raises(Missing):
+        cache.blobs(["value1"])
+
+
 def test_a_root_that_is_no_directory_is_damage_not_a_crash():
     cache = TreeCache()
     cache.put_blob("sha1-x", b"{}")

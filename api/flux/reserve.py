@@ -1,4 +1,4 @@
-"""Room kept aside on the disk of the database, so that a full disk still takes what was acknowledged."""
+"""Room kept aside on the disk of a backing store, so that a full disk still takes what was acknowledged."""
 
 from __future__ import annotations
 
