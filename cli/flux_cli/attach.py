@@ -20,7 +20,7 @@ from flux_cli.job_ids import no_such_job
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TextIO
 
     from flux.core.handle import Flux
     from flux.errors import FluxError
@@ -69,6 +69,7 @@ class Attach:
         wait_event: event of the eventlog after which that is followed no more; the output still is.
         tail: lines to show of the output that is there already, None for all of it.
         status: shows what the job waits for.
+        out, err: where output goes, by default stdout and stderr. prefix: stands before the labels of lines.
     """
 
     def __init__(
@@ -87,6 +88,9 @@ class Attach:
         wait_event: str = "clean",
         tail: int | None = None,
         status: StatusLine | None = None,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        prefix: str = "",
     ) -> None:
         self._handle = handle
         self._jobid = jobid
@@ -101,6 +105,8 @@ class Attach:
         self._wait_event = wait_event
         self._tail = _tail(tail, self._write_now)
         self._status = status
+        self._out, self._err = out or sys.stdout, err or sys.stderr
+        self._prefix = prefix
         self._reactor = handle.get_reactor()
         self.result = JobResult(int(jobid))
         self._output = OutputReader(self._write, self._redirected, self._shell_log)
@@ -185,8 +191,8 @@ class Attach:
 
     def _say(self, text: str) -> None:
         self._flush()
-        sys.stderr.write(f"flux-{self._name}: {text}\n")
-        sys.stderr.flush()
+        self._err.write(f"flux-{self._name}: {text}\n")
+        self._err.flush()
 
     # -- ends
 
@@ -278,8 +284,8 @@ class Attach:
         self._flush()
         if self._status is not None:
             self._status.clear()
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        self._err.write(text + "\n")
+        self._err.flush()
 
     # -- output
 
@@ -301,7 +307,7 @@ class Attach:
             tail.release()
 
     def _write_now(self, stream: str, ranks: str, data: bytes) -> None:
-        out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
+        out = self._err.buffer if stream == "stderr" else self._out.buffer
         if self._label:
             for rank in expand(ranks):
                 out.write(self._labelled(stream, str(rank), data))
@@ -312,7 +318,7 @@ class Attach:
             self._reactor.call_soon(self._flush)
 
     def _labelled(self, stream: str, rank: str, data: bytes) -> bytes:
-        prefix = f"{rank}: ".encode()
+        prefix = f"{self._prefix}{rank}: ".encode()
         goes_on = self._started_line.get((stream, rank), False)
         self._started_line[stream, rank] = not data.endswith(b"\n")
         text = b"".join(prefix + line for line in data.splitlines(keepends=True))
@@ -321,8 +327,8 @@ class Attach:
     def _flush(self) -> None:
         if self._dirty:
             self._dirty = False
-            sys.stdout.buffer.flush()
-            sys.stderr.buffer.flush()
+            self._out.buffer.flush()
+            self._err.buffer.flush()
 
     def _redirected(self, stream: str, ranks: str, path: str) -> None:
         self._say_plain(f"{ranks.strip('[]')}: {stream} redirected to {path}")

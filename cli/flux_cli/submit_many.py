@@ -15,7 +15,7 @@ from flux_cli.submit_jobspec import build_jobspec, environment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import IO, Any
+    from typing import Any, TextIO
 
     from flux.core.handle import Flux
     from flux.job.JobID import JobID
@@ -144,7 +144,7 @@ class Submitter:
         self._flags = submit_options.job_flags(args)
         self._pending: deque[tuple[SubmitFuture, Copy]] = deque()
         self._jobs: list[tuple[JobID, Any]] = []
-        self._logs: dict[str, IO[str]] = {}
+        self._logs: dict[str, TextIO] = {}
         self._code = 0
         self._event = "clean" if args.wait_event is None and args.wait else args.wait_event
         self._waits = self._event is not None or args.watch
@@ -192,7 +192,7 @@ class Submitter:
         if not job.args.quiet:
             print(jobid, file=self._log(job.args.log) or sys.stdout)
         if self._waits:
-            self._jobs.append((jobid, self._watch(jobid)))
+            self._jobs.append((jobid, self._watch(jobid, job.args)))
         else:
             self._advance()
 
@@ -205,7 +205,7 @@ class Submitter:
         print(f"flux-{self._name}: {text}", file=log or sys.stderr, flush=True)
         self._code = max(self._code, code)
 
-    def _log(self, path: str | None) -> IO[str] | None:
+    def _log(self, path: str | None) -> TextIO | None:
         if path is None:
             return None
         if path not in self._logs:
@@ -214,9 +214,9 @@ class Submitter:
 
     # -- ends of jobs
 
-    def _watch(self, jobid: JobID) -> Any:
+    def _watch(self, jobid: JobID, args: Any) -> Any:
         if self._args.watch:
-            return self._attach(jobid)
+            return self._attach(jobid, args)
         if self._event == "clean":
             from flux.job.list import job_list_id
 
@@ -228,10 +228,22 @@ class Submitter:
             return event_watch_async(self._handle, jobid, "guest.exec.eventlog", FLUX_JOB_EVENT_WATCH_WAITCREATE)
         return event_watch_async(self._handle, jobid)
 
-    def _attach(self, jobid: JobID) -> Any:
+    def _attach(self, jobid: JobID, args: Any) -> Any:
         from flux_cli.attach import Attach
 
-        attach = Attach(self._handle, jobid, label=self._args.label_io, stdin=None, interactive=False, name=self._name)
+        out = self._log(args.log)
+        err = self._log(args.log_stderr) or out
+        attach = Attach(
+            self._handle,
+            jobid,
+            label=args.label_io,
+            stdin=None,
+            interactive=False,
+            name=self._name,
+            out=out,
+            err=err,
+            prefix=f"{jobid}: ",
+        )
         attach.start(lambda _attach: self._advance())
         return attach
 

@@ -93,3 +93,13 @@ def test_run_follows_events_up_to_the_one_named(run: Run) -> None:
     done = run("run", "-vv", "--wait-event=finish", "echo", "hello")
     assert (done.returncode, done.stdout) == (0, "hello\n")
     assert ("job.finish" in done.stderr, "job.clean" in done.stderr) == (True, False)
+
+
+def test_output_of_watched_jobs_goes_to_their_logs(run: Run, tmp_path: Path) -> None:
+    logs = f"--log={tmp_path}/out{{cc}}", f"--log-stderr={tmp_path}/err"
+    done = run("submit", "--cc=1-2", "--watch", "-l", *logs, "sh", "-c", "echo $FLUX_JOB_CC; echo err >&2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for number in "12":
+        jobid, line = (tmp_path / f"out{number}").read_text().splitlines()
+        assert line == f"{jobid}: 0: {number}"
+    assert [line.split(": ", 1)[1] for line in (tmp_path / "err").read_text().splitlines()] == ["0: err"] * 2
