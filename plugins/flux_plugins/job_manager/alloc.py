@@ -184,6 +184,7 @@ class Scheduler:
             elif job.alloc is Alloc.CANCELING:
                 job.alloc = Alloc.NONE
                 self._manager.advance(job)
+        self._manager.idle.check()
 
     def suspend(self, queue: str) -> None:
         """A queue was stopped: take its requests back from the scheduler."""
@@ -213,6 +214,7 @@ class Scheduler:
         self.pending -= 1
         self.schedule()
         self._settled(job, payload, canceled)
+        self._manager.idle.check()
 
     def _settled(self, job: Job, payload: dict[str, Any], canceled: bool) -> None:
         kind = payload.get("type")

@@ -31,17 +31,17 @@ class IdleWaits:
         return DEFERRED
 
     def idle(self, msg: Message) -> Any:
-        """Answer {pending: jobs left} when no job is running or being cleaned up."""
+        """Answer {pending: jobs left} when no job is running or being cleaned up, nor with the scheduler."""
         self._idle.append(msg)
         self.check()
         return DEFERRED
 
     def check(self) -> None:
-        """A job is over, or somebody new waits: answer whom it concerns."""
+        """A job is over, the scheduler has answered, or somebody new waits: answer whom it concerns."""
         jobs = self._manager.jobs
         if self._drain and not jobs:
             self._answer(self._drain, None)
-        if self._idle and not any(job.state >= RUN for job in jobs.values()):
+        if self._idle and not self._manager.scheduler.pending and not any(job.state >= RUN for job in jobs.values()):
             self._answer(self._idle, {"pending": len(jobs)})
 
     def _answer(self, waiting: list[Message], payload: Any) -> None:

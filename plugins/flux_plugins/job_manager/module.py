@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 from typing import Any
 
@@ -249,6 +250,12 @@ class JobManager(Module):
     @request("idle")
     def idle(self, msg: Message) -> Any:
         return self.manager.idle.idle(msg)
+
+    @request("set-batch-timeout", payload=payloads.BatchTimeout)
+    def set_batch_timeout(self, msg: Message, req: payloads.BatchTimeout) -> None:
+        if not 0 <= req.timeout < float("inf"):
+            raise FluxError(errno.EINVAL, f"timeout must be a number of seconds >= 0, not {req.timeout:g}")
+        self.manager.writer.set_delay(req.timeout)
 
     @request("housekeeping-kill", payload=payloads.HousekeepingKill)
     def housekeeping_kill(self, msg: Message, req: payloads.HousekeepingKill) -> None:

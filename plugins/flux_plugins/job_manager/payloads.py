@@ -8,6 +8,7 @@ import msgspec
 
 __all__ = [
     "AnyPayload",
+    "BatchTimeout",
     "EventsJournal",
     "ExecHello",
     "GetAttr",
@@ -166,6 +167,12 @@ class HousekeepingKill(msgspec.Struct):
 class PurgeId(msgspec.Struct):
     id: int
     force: int
+
+
+class BatchTimeout(msgspec.Struct):
+    """timeout: seconds that events gather before they are committed."""
+
+    timeout: float
 
 
 class SchedReady(msgspec.Struct):

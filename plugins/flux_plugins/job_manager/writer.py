@@ -43,6 +43,7 @@ class EventWriter:
         self._scheduled = False
         self._commit_under_way: PatientCommit | None = None
         self._closing = False
+        self._delay = 0.0
         self.commits = 0
         self.events = 0
 
@@ -75,10 +76,17 @@ class EventWriter:
         else:
             callback(None)
 
+    def set_delay(self, seconds: float) -> None:
+        """Let events gather for so long before a commit; by default for one turn of the loop."""
+        self._delay = seconds
+
     def _schedule(self) -> None:
         if not self._scheduled and not self._commit_under_way:
             self._scheduled = True
-            self._flux.loop.call_soon(self._commit)
+            if self._delay and not self._closing:
+                self._flux.loop.call_later(self._delay, self._commit)
+            else:
+                self._flux.loop.call_soon(self._commit)
 
     def _commit(self) -> None:
         self._scheduled = False

@@ -412,6 +412,7 @@ class Resource(Module):
             return
         self.inventory.expiration = expiration
         self._R = with_nodelist(self.inventory)
+        self._txn.put("resource.R", self._R)
         self._journal.post("resource-update", {"expiration": expiration})
         self._acquired.publish({"expiration": expiration})
 
