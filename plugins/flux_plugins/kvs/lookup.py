@@ -28,6 +28,8 @@ def lookup(cache: TreeCache, rootref: str, key: str, flags: int, root_of: RootOf
             ELOOP more than 10 symlinks; ENOTRECOVERABLE a damaged tree.
     """
     follow = not flags & (FLUX_KVS_TREEOBJ | FLUX_KVS_READLINK)
+    if flags & FLUX_KVS_READLINK and not flags & FLUX_KVS_TREEOBJ and not split_key(key):
+        raise FluxError(errno.EISDIR)  # of the root, and of it alone, this is said before whether it is a link
     return interpret(cache, find(cache, rootref, key, root_of, follow), flags)
 
 

@@ -228,6 +228,8 @@ class World:
     def _same(self, handle: Any, model: Model, key: str, flags: int, request: Any) -> None:
         follow = not flags & (FLUX_KVS_TREEOBJ | FLUX_KVS_READLINK)
         try:
+            if key == "." and flags & FLUX_KVS_READLINK:
+                raise Refused(errno.EISDIR)
             wanted = interpret(model.find(key, follow, self._root_of), flags)
         except Refused as refused:
             expect(refused.errno, request.get)

@@ -16,6 +16,7 @@ import flux
 from flux import kvs
 from flux.constants import (
     FLUX_KVS_NO_MERGE,
+    FLUX_KVS_READLINK,
     FLUX_KVS_SYNC,
     FLUX_KVS_WAITCREATE,
     FLUX_KVS_WATCH_APPEND,
@@ -184,6 +185,13 @@ def test_links_and_kinds(handle):
     kvs.put_unlink(handle, "kinds")
     kvs.commit(handle)
     assert not kvs.exists(handle, "kinds")
+
+
+@pytest.mark.parametrize(("key", "errnum"), [(".", errno.EISDIR), ("kinds", errno.EINVAL), ("none", errno.ENOENT)])
+def test_what_is_no_link_cannot_be_read_as_one(handle, key, errnum):
+    kvs.commit(handle, txn=KVSTxn().mkdir("kinds"))
+    with raises(errnum):
+        kvs.lookup_async(handle, key, FLUX_KVS_READLINK).get()
 
 
 # -- namespaces
