@@ -23,7 +23,8 @@ class Files:
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
-        files = shell.job.jobspec["attributes"]["system"].get("files") or {}
+        system = (shell.job.jobspec.get("attributes") or {}).get("system") or {}
+        files = system.get("files") or {}
         for name, entry in files.items():
             try:
                 _unpack(_inside(shell.env["FLUX_JOB_TMPDIR"], name), entry)
