@@ -66,8 +66,10 @@ def test_lists_are_json(run: Run, held: str) -> None:
     assert (newest["id"], newest["state"]) == (JobID(done), 64)
     assert JobID(done) in [json.loads(line)["id"] for line in run("job", "list", "-a").stdout.splitlines()]
     assert json.loads(run("job", "list-ids", "-W", "pending", held).stdout)["id"] == JobID(held)
+    sleeper = run("submit", "--wait-event=start", "sleep", "600").stdout.strip()
+    assert json.loads(run("job", "list-ids", "-W", "running", sleeper).stdout)["state"] == 16
     fails(run("job", "list", "-s", "bogus"), "bogus")
-    assert json.loads(run("job", "stats").stdout)["job_states"]["sched"] == 1
+    assert json.loads(run("job", "stats").stdout)["job_states"]["run"] == 1
 
 
 def test_memos_are_annotations(run: Run, held: str) -> None:

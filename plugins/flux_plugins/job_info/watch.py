@@ -130,15 +130,21 @@ class EventlogWatch:
 
     def _deliver(self, data: bytes | None) -> None:
         if data is None:
-            self._sentinel_due = False
-            self._service.respond(self._msg)
+            self._send_sentinel()
             return
         self._delivered += len(data)
         for line in data.split(b"\n")[:-1]:
             self._service.respond(self._msg, {"event": line.decode() + "\n"})
             if self._is_last(line):
+                self._send_sentinel()
                 self._end()
                 return
+
+    def _send_sentinel(self) -> None:
+        """What was there at the start has been sent; at the latest when nothing more can come."""
+        if self._sentinel_due:
+            self._sentinel_due = False
+            self._service.respond(self._msg)
 
     def _end(self) -> None:
         self._fail(FluxError(errno.ENODATA))
@@ -214,6 +220,6 @@ class EventlogWatch:
             self._fail(exc)
             return
         self._deliver(data[self._delivered :])
-        if not self._ended and self._sentinel_due:
-            self._deliver(None)
+        if not self._ended:
+            self._send_sentinel()
         self._end()

@@ -179,7 +179,7 @@ class JobList(Module):
     def _answer_id(self, job: ListedJob, msg: Message, req: ListIdRequest) -> None:
         if is_private(self.conf, msg) and job.userid != msg.userid:
             self.flux.respond_error(msg, errno.ENOENT)
-        elif job.state < req.state:
+        elif job.state < req.state & -req.state:  # the first of several, such as those of "running"
             self._waiting.setdefault(req.id, []).append((msg, req))
         else:
             self.respond(msg, {"job": job.encode(expand(req.attrs))})

@@ -114,7 +114,11 @@ def test_the_sentinel_stands_after_what_was_there(job: PlayedJob) -> None:
     job.write("done")
     assert names(watch) == ["done"]
     job.close_namespace()
-    assert names(job.watch(flags=2)) == ["init", "done"]
+    over = job.watch(flags=2)
+    assert [next_name(over), next_name(over)] == ["init", "done"]
+    assert over.get() is None
+    over.reset()
+    assert names(over) == []
 
 
 def test_a_job_that_never_ran_ends_the_watch(job: PlayedJob) -> None:
