@@ -95,7 +95,10 @@ class RowCollector(Collector):
         spare = free - int(pages * _SPARE)
         if spare <= 0 or self._one("PRAGMA auto_vacuum") != (_INCREMENTAL,):
             return False
-        self._all(f"PRAGMA incremental_vacuum({min(spare, _PAGES_AT_ONCE)})")
+        try:  # as a script: execute() would stop at the first page
+            self.database.db.executescript(f"PRAGMA incremental_vacuum({min(spare, _PAGES_AT_ONCE)})")
+        except sqlite3.Error as exc:
+            self.database.fail("shrinking", exc)
         return spare > _PAGES_AT_ONCE
 
     def _one(self, query: str, *values: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,29 @@ def test_a_sweep_goes_by_steps(database):
     assert database.collector.sweep(0, 1, 3, 10, 1) == (1, 2)
     assert database.collector.sweep(0, 2, 3, 10, 10) == (1, 3)
     assert present(database, b"a", b"b", b"c", b"d") == [b"d"]
+
+
+def test_the_file_shrinks_step_by_step_when_much_of_it_is_free(tmp_path):
+    path = tmp_path / "content.sqlite"
+    database = Database(str(path), compress_from=1 << 30)
+    blobs = [os.urandom(4000) for _ in range(6000)]
+    database.store([(digest(blob), blob) for blob in blobs])
+    database.put_checkpoint({"version": 1, "rootref": "sha1-x"})
+    grown = database.stats()["dbfile_size"]
+    info = database.collector.info(0, False)
+    database.collector.mark(1, [digest(blob) for blob in blobs[::10]])
+    assert database.collector.sweep(0, 0, info["high_water"], 10_000, 10_000) == (5400, info["high_water"] - 1)
+    sizes = [database.stats()["dbfile_size"]]
+    cursor = info["high_water"] - 1
+    while cursor < info["high_water"]:
+        deleted, cursor = database.collector.sweep(0, cursor, info["high_water"], 10_000, 10_000)
+        assert deleted == 0
+        sizes.append(database.stats()["dbfile_size"])
+    assert grown > sizes[0] > sizes[-1]
+    assert sizes[-1] < grown / 4
+    assert all(database.load(digest(blob)) == blob for blob in blobs[::10])
+    database.close()
+    assert path.stat().st_size == sizes[-1]
 
 
 def test_an_epoch_that_is_not_over_is_not_swept(database):
