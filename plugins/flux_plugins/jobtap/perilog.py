@@ -74,7 +74,7 @@ class Perilog:
     def job_new(self, job: Job) -> None:
         """What ran when the job manager was stopped is lost: run it again, so that the job can go on."""
         for name, procedure in (("prolog", self._config.prolog), ("epilog", self._config.epilog)):
-            if f"job-manager.{name}" not in job.perilogs:
+            if f"job-manager.{name}" not in job.perilogs or job.id in self._running:
                 continue
             if procedure is not None and job.R is not None:
                 self._running[job.id] = Run(self, self._manager, procedure, job, self._config.log_ignore)

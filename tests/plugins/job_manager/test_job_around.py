@@ -134,6 +134,17 @@ def test_a_prolog_that_does_not_heed_sigterm_is_left_behind_on_drained_nodes(sit
     assert [reason.partition(" for")[0] for reason in site.drained().values()] == ["prolog canceled then timed out"]
 
 
+def test_a_prolog_runs_again_when_the_job_manager_is_reloaded(site: Site) -> None:
+    site.script("prolog", f"echo >> {site.scripts}/runs; while test -d {site.scripts}/wait; do sleep 0.1; done")
+    (site.scripts / "wait").mkdir()
+    jobid = site.run()
+    site.wait_event(jobid, "prolog-start")
+    assert site.flux("module", "reload", "job-manager").returncode == 0
+    (site.scripts / "wait").rmdir()
+    names = site.names(jobid)
+    assert names.count("prolog-start") == names.count("prolog-finish") == names.count("start") == 1
+
+
 def test_an_epilog_that_fails_leaves_the_job_its_result(site: Site) -> None:
     site.script("epilog", "kill -9 $$")
     jobid = site.run()
