@@ -36,7 +36,9 @@ def _load_arguments(parser: Parser) -> None:
 def _load(args: argparse.Namespace) -> int:
     from flux.content import digest_of
 
-    blobrefs = args.blobrefs or (line.strip() for line in sys.stdin)
+    blobrefs = args.blobrefs or [line.strip() for line in sys.stdin]
+    if not blobrefs:
+        die("no blobrefs were specified: give some as arguments, or one on each line of standard input")
     with open_flux() as handle:
         for blobref in blobrefs:
             blob = _load_one(handle, blobref, digest_of(blobref), args.bypass_cache)
