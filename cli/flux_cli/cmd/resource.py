@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, warn
 
 if TYPE_CHECKING:
+    from flux.core.handle import Flux
     from flux.idset import IDset
 
 LIST_FORMATS = {
@@ -143,9 +144,10 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
         config = handle.rpc("config.get", nodeid=0).get()
         status = handle.rpc("resource.status", nodeid=0).get()
         allocated = ResourceSet(handle.rpc("resource.sched-status", nodeid=0).get()["allocated"]).ranks
+        housekeeping = _in_housekeeping(handle)
     known = ResourceSet(status["R"])
     shown = select(known, args, config).ranks
-    parts = _ranks_by_state(status, known.ranks, allocated)
+    parts = _ranks_by_state(status, known.ranks, allocated, housekeeping)
     offline = IDset(status["offline"])
     rows = []
     for state in itertools.chain.from_iterable(_JOINT_STATES.get(name, (name,)) for name in states):
@@ -159,7 +161,23 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
     return rows
 
 
-def _ranks_by_state(status: dict[str, Any], known: IDset, allocated: IDset) -> dict[str, list[tuple[IDset, Any]]]:
+def _in_housekeeping(handle: Flux) -> IDset:
+    """Ranks that housekeeping has not given back; none for those who may not know."""
+    from flux.errors import FluxError
+    from flux.idset import IDset
+
+    try:
+        running = handle.rpc("job-manager.stats-get", nodeid=0).get()["housekeeping"]["running"]
+    except FluxError as exc:
+        if exc.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
+        return IDset()
+    return IDset().union(*(IDset(entry["allocated"]) for entry in running.values()))
+
+
+def _ranks_by_state(
+    status: dict[str, Any], known: IDset, allocated: IDset, housekeeping: IDset
+) -> dict[str, list[tuple[IDset, Any]]]:
     """State to sets of ranks, each with what is known of its being drained."""
     from flux.idset import IDset
 
@@ -173,7 +191,7 @@ def _ranks_by_state(status: dict[str, Any], known: IDset, allocated: IDset) -> d
         "exclude": [(exclude, {})],
         "torpid": [(IDset(status["torpid"]), {})],
         "allocated": [(allocated, {})],
-        "housekeeping": [(IDset(), {})],
+        "housekeeping": [(housekeeping, {})],
         "draining": [(ranks & allocated, info) for ranks, info in drain],
         "drained": [(ranks - allocated, info) for ranks, info in drain],
     }

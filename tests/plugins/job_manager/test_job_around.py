@@ -170,6 +170,8 @@ def test_nodes_are_kept_from_others_until_their_housekeeping_is_done(site: Site)
     table = site.flux("housekeeping", "list", "-no", "{id.dec} {pending.ranks} {nnodes}")
     assert table.stdout == f"{jobid} 0-1 2\n"
 
+    assert site.flux("resource", "status", "-s", "housekeeping", "-no", "{ranks}").stdout == "0-1\n"
+
     assert site.flux("housekeeping", "kill", "--all", "--targets=1").returncode == 0
     wait_for(lambda: allocated(site) == "0", what="the release of rank 1")
     assert site.flux("housekeeping", "list", "--include=1", "-n").stdout == ""
