@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flux.testing import Instance
+from flux.testing import Instance, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,27 @@ def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Insta
     assert log.count("start") == log.count("finish") == log.count("free") == 1
     assert "exception" not in log
     assert out(running, "jobs", "-a", "-n", "-o", "{id} {status}").count("COMPLETED") == 2
+
+
+def test_a_running_job_outlives_the_crash_of_the_execution_service(
+    instance: Callable[..., Instance], tmp_path: Path
+) -> None:
+    here = instance(2)
+    out(here, "module", "remove", "job-exec")
+    out(here, "module", "load", "--exec", "job-exec")
+    script = f"until test -e {tmp_path}/end; do sleep 0.1; done; echo over; exit 3"
+    jobid = out(here, "submit", "-N2", "-n2", "sh", "-c", script)
+    out(here, "job", "wait-event", "--timeout=30s", "-p", "exec", jobid, "shell.start")
+    row = next(line for line in out(here, "module", "list").splitlines() if line.startswith("job-exec"))
+    os.kill(int(row.split("pid ")[1].split()[0]), signal.SIGKILL)
+    wait_for(lambda: "killed by signal 9" in out(here, "module", "list"), what="the crash noticed")
+    waiting = out(here, "submit", "true")
+    out(here, "module", "load", "job-exec")
+    out(here, "job", "wait-event", "--timeout=30s", waiting, "clean")
+    (tmp_path / "end").touch()
+    done = here.run("flux", "job", "attach", jobid)
+    assert (done.returncode, done.stdout) == (3, "over\nover\n")
+    assert "exception" not in out(here, "job", "eventlog", jobid)
 
 
 @pytest.mark.parametrize("name", ["local", "overlay", "state-machine", "groups", "config"])
