@@ -114,6 +114,22 @@ def run_true(system: System) -> float:
     return printed(system.inside(*system.script("commands.py", "10", system.flux, "run", "true")))
 
 
+def submit_true(system: System) -> float:
+    submit = [system.flux, "submit", "--quiet", "--urgency=hold", "true"]
+    return printed(system.inside(*system.script("commands.py", "10", *submit)))
+
+
+def bulk_rate(count: int) -> Callable[[System], float]:
+    """Jobs that are submitted and held."""
+    inputs = [str(number) for number in range(count)]
+
+    def measure(system: System) -> float:
+        submit = [system.flux, "bulksubmit", "--quiet", "--urgency=hold", "true", "{}", ":::", *inputs]
+        return printed(system.inside(*system.script("commands.py", "1", *submit))) / count
+
+    return measure
+
+
 def exec_true(size: int) -> Callable[[System], float]:
     """`flux exec true` on every broker."""
 
@@ -140,6 +156,8 @@ ALL = {
     "rpc-pipelined": Workload("pipelined RPCs", rpc("pipelined", 5000), True, ">= 1.0"),
     "run": Workload("flux run true", run_true, False, ""),
     "exec-64": Workload("flux exec true on 64 brokers", exec_true(64), False, ""),
+    "submit": Workload("flux submit true", submit_true, False, "<= 0.5"),
+    "bulksubmit": Workload("flux bulksubmit of 10,000 inputs", bulk_rate(10_000), True, ">= 2.0"),
     "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
     "ping-depth-1": Workload("RPC to the next broker", distant(1, 0), False, ""),
     "ping-depth-4": Workload("RPC over 4 brokers", distant(4, 0), False, ""),
