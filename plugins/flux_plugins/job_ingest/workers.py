@@ -72,9 +72,12 @@ class _Worker:
         self._process.write(b"", eof=True)
 
     def kill(self) -> None:
-        self.over = True
+        """End it now; one that has not begun yet will end by itself."""
         if self._process.pid:
+            self.over = True
             self._process.kill(signal.SIGKILL)
+        else:
+            self.retire()
 
     def _on_output(self, _process: RemoteProcess, stream: str, data: bytes, _eof: bool) -> None:
         if stream == "stderr":
