@@ -20,8 +20,8 @@ def state(tmp_path: Path) -> Path:
     return state
 
 
-def start(state: Path, script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "TMPDIR": str(state.parent)}
+def start(state: Path, script: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "TMPDIR": str(state.parent), **env}
     environ.pop("FLUX_URI", None)
     command = [FLUX, "start", "-Slog-stderr-level=6", f"-Sstatedir={state}", *options, "sh", "-c", script]
     return subprocess.run(
@@ -73,6 +73,15 @@ def test_a_damaged_archive_stops_the_start_and_costs_nothing(state: Path) -> Non
         assert refused.stdout == ""
         assert reason in refused.stderr
     assert start(state, "flux kvs get kept").stdout == "yes\n"
+
+
+def test_a_restore_that_was_interrupted_is_made_at_the_next_start(state: Path) -> None:
+    assert start(state, "flux kvs put kept=yes", "-Scontent.dump=auto").returncode == 0
+    crashed = start(state, "echo ran", "-Scontent.restore=auto", FLUX_FAILPOINT="sqlite.stored:crash")
+    assert (crashed.returncode, crashed.stdout) != (0, "ran\n")
+    assert (state / "dump" / "RESTORE").is_symlink()
+    assert start(state, "flux kvs get kept", "-Scontent.restore=auto").stdout == "yes\n"
+    assert not (state / "dump" / "RESTORE").is_symlink()
 
 
 def test_a_dump_that_fails_is_told_and_the_store_stays(state: Path) -> None:
