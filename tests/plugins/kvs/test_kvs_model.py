@@ -126,4 +126,4 @@ def test_every_rank_reads_what_the_model_says(tmp_path: Path) -> None:
 def test_the_primary_namespace_is_the_same_after_restarts(tmp_path: Path) -> None:
     """Of directories that are stored in parts as soon as they have three entries."""
     with chain(tmp_path, **{"kvs.maxdirent": "2"}) as running:
-        run(lambda: StoreWithRestarts(running), examples=3, steps=12)
+        run(lambda: StoreWithRestarts(running), examples=2, steps=12)
