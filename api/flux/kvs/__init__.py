@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from flux.constants import FLUX_KVS_READDIR
+from flux.constants import FLUX_KVS_READDIR, FLUX_KVS_TREEOBJ
 from flux.errors import FluxError
 from flux.kvs.requests import (
     Lookup,
@@ -31,6 +31,7 @@ from flux.kvs.txn import KVSTxn
 if TYPE_CHECKING:
     from flux.core.base import Handle
     from flux.kvs.directory import KVSDir as KVSDir
+    from flux.kvs.treeobj import TreeObj
 
 __all__ = [
     "KVSDir",
@@ -38,6 +39,7 @@ __all__ = [
     "Lookup",
     "commit",
     "commit_async",
+    "copy",
     "default_namespace",
     "dropcache",
     "exists",
@@ -50,6 +52,7 @@ __all__ = [
     "isdir",
     "join",
     "lookup_async",
+    "move",
     "namespace_create",
     "namespace_create_async",
     "namespace_list",
@@ -181,6 +184,46 @@ def commit(flux_handle: Handle, flags: int = 0, namespace: str | None = None, tx
     """Commit a transaction, by default the handle's, and wait for it. Gives 0; errors: `commit_async`."""
     commit_async(flux_handle, _txn_of(flux_handle) if txn is None else txn, flags, namespace).get()
     return 0
+
+
+def copy(
+    flux_handle: Handle,
+    source: str,
+    destination: str,
+    source_namespace: str | None = None,
+    namespace: str | None = None,
+) -> None:
+    """Copy a key, by reference, however much is below it. FluxError ENOENT, and those of `commit_async`.
+
+    Args:
+        source_namespace, namespace: of source and destination; default $FLUX_KVS_NAMESPACE, else "primary".
+    """
+    obj = _entry(flux_handle, source, source_namespace)
+    commit(flux_handle, namespace=namespace, txn=KVSTxn().put_treeobj(destination, obj))
+
+
+def move(
+    flux_handle: Handle,
+    source: str,
+    destination: str,
+    source_namespace: str | None = None,
+    namespace: str | None = None,
+) -> None:
+    """Move a key, as `copy` copies it: within a namespace in one commit, else the source goes in a second one."""
+    obj = _entry(flux_handle, source, source_namespace)
+    within = source_namespace == namespace
+    txn = KVSTxn().unlink(source) if within else KVSTxn()
+    commit(flux_handle, namespace=namespace, txn=txn.put_treeobj(destination, obj))
+    if not within:
+        commit(flux_handle, namespace=source_namespace, txn=KVSTxn().unlink(source))
+
+
+def _entry(flux_handle: Handle, key: str, namespace: str | None) -> TreeObj:
+    try:
+        entry: TreeObj = lookup_async(flux_handle, key, FLUX_KVS_TREEOBJ, namespace).get()
+    except FluxError as exc:
+        raise FluxError(exc.errno, f"{key}: {exc.strerror}") from None
+    return entry
 
 
 def dropcache(flux_handle: Handle) -> None:

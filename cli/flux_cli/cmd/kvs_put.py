@@ -166,28 +166,18 @@ def _copy_arguments(parser: Parser) -> None:
 
 
 def _copy(args: argparse.Namespace) -> int:
-    return _transfer(args, unlink=False)
+    from flux.kvs import copy
+
+    with open_flux() as handle:
+        copy(handle, args.source, args.destination, args.src_namespace, args.dst_namespace)
+    return 0
 
 
 def _move(args: argparse.Namespace) -> int:
-    return _transfer(args, unlink=True)
-
-
-def _transfer(args: argparse.Namespace, unlink: bool) -> int:
-    """Copy by reference; a move within one namespace is one commit."""
-    from flux.kvs import KVSTxn, commit, lookup_async
+    from flux.kvs import move
 
     with open_flux() as handle:
-        try:
-            obj = lookup_async(handle, args.source, FLUX_KVS_TREEOBJ, args.src_namespace).get()
-        except FluxError as exc:
-            raise key_error(args.source, exc) from None
-        txn = KVSTxn()
-        if unlink and args.src_namespace == args.dst_namespace:
-            txn.unlink(args.source)
-        commit(handle, namespace=args.dst_namespace, txn=txn.put_treeobj(args.destination, obj))
-        if unlink and args.src_namespace != args.dst_namespace:
-            commit(handle, namespace=args.src_namespace, txn=KVSTxn().unlink(args.source))
+        move(handle, args.source, args.destination, args.src_namespace, args.dst_namespace)
     return 0
 
 

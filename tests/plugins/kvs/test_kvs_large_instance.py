@@ -120,3 +120,18 @@ def test_a_limit_that_is_none_stops_the_start() -> None:
     result = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert result.returncode != 0
     assert "kvs.maxdirent is a number of directory entries" in result.stderr
+
+
+def test_keys_are_copied_and_moved_between_namespaces(running: Instance) -> None:
+    handle = running.handle()
+    flux.kvs.namespace_create(handle, "other")
+    flux.kvs.copy(handle, "d", "there.copy", namespace="other")
+    flux.kvs.move(handle, "there.copy", "here", "other")
+    assert flux.kvs.get(handle, "here.key5") == 5
+    assert not flux.kvs.exists(handle, "there.copy", "other")
+    before = flux.kvs.getroot(handle)["rootseq"]
+    flux.kvs.move(handle, "here", "gone")
+    assert flux.kvs.getroot(handle)["rootseq"] == before + 1
+    with pytest.raises(FileNotFoundError, match="here: No such file"):
+        flux.kvs.move(handle, "here", "again")
+    command(running, "kvs", "unlink", "-R", "gone")
