@@ -82,10 +82,10 @@ class Control:
     # -- urgency, memo
 
     def urgency(self, msg: Message, req: Urgency) -> dict[str, int]:
+        if not 0 <= req.urgency <= FLUX_JOB_URGENCY_MAX:
+            raise FluxError(errno.EINVAL, f"urgency value is out of range: it is 0 to {FLUX_JOB_URGENCY_MAX}")
         job = self._manager.require_active(req.id, errno.EINVAL, "unknown job")
         check_access(job, msg)
-        if not 0 <= req.urgency <= FLUX_JOB_URGENCY_MAX:
-            raise FluxError(errno.EINVAL, f"urgency range is [0:{FLUX_JOB_URGENCY_MAX}]")
         if req.urgency > max(job.urgency, FLUX_JOB_URGENCY_DEFAULT) and not msg.rolemask & ROLE_OWNER:
             raise FluxError(errno.EPERM, "guests can only adjust urgency <= default")
         if job.state > SCHED:
