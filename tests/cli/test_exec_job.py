@@ -52,7 +52,7 @@ def test_processes_end_with_their_job_and_are_kept_apart(running: Instance, job:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["-j", "ƒ2oLkTLb", "true"], "no such job"),
+        (["-j", "ƒ2oLkTLb", "true"], "No such job"),
         (["-j", "x y", "true"], "x y"),
         (["--with-imp", "true"], "flux-imp"),
         (["-j1", "--attach", "7"], "--attach does not work with --jobid"),
