@@ -108,8 +108,6 @@ class Leader:
         }
         if self.unstored:
             self._store({})
-        if self.unstored:
-            self._store({})
         failpoint("kvs.checkpoint")
         await self.kvs.flux.rpc("content.checkpoint-put", {"value": value}, nodeid=0)
 
