@@ -69,7 +69,7 @@ class Shutdown(Module):
         log.reset()
         match = _ENTRY.fullmatch(entry or "")
         if match and (level := int(match[1]) >> 3) <= self._loglevel:
-            self._readers.publish({"log": f"{match[3]}.{_LEVELS[min(level, 7)]}[{match[2]}]: {match[4]}"})
+            self._readers.publish({"log": f"{match[3]}.{_LEVELS[min(level, 7)]}[{match[2]}]: {match[4]}\n"})
 
     def stop(self) -> None:
         self._readers.end()

@@ -74,3 +74,15 @@ def test_stock_collects_our_garbage(stock: Stock, ours: Stock):
     ok(ours("kvs", "dropcache", "--all"))
     ok(ours("content", "dropcache"))
     assert ok(ours("kvs", "get", "collected.key", "collected.long")) == f"4\n{'y' * 504}\n"
+
+
+def test_stock_shuts_our_instance_down_with_a_dump(stock_flux: str, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    with Instance(1, attrs={"statedir": str(state)}) as ours:
+        ok(ours.run("flux", "kvs", "put", "kept=1"))
+        told = ours.run(stock_flux, "shutdown", "--gc", ours.uri).stderr.splitlines()
+    assert any(line.startswith("content-archive.info[0]: dumping the key-value store to") for line in told)
+    words = [stock_flux, "start", f"-Sstatedir={state}", "-Scontent.restore=auto", "flux", "kvs", "get", "kept"]
+    assert ok(subprocess.run(words, capture_output=True, text=True, timeout=60)) == "1\n"
+    assert not (state / "dump" / "RESTORE").is_symlink()
