@@ -230,7 +230,9 @@ def test_inactive_jobs_are_kept_as_configured(run: Run, instance: Instance) -> N
     conf = handle.rpc("config.get").get()
     for _ in range(3):
         assert run("run", "-qbatch", "-t1m", "true").returncode == 0
-    handle.rpc("job-manager.config-reload", {**conf, "job-manager": {"inactive-num-limit": 1}}).get()
+    handle.rpc(
+        "job-manager.config-reload", {**conf, "job-manager": {"inactive-num-limit": 1, "inactive-age-limit": "1h"}}
+    ).get()
     inactive = lambda: handle.rpc("job-manager.stats-get").get()["inactive_jobs"]  # noqa: E731
     wait_for(lambda: inactive() == 1, what="one job to be left")
     assert run("run", "-qbatch", "-t1m", "true").returncode == 0

@@ -64,7 +64,8 @@ class Purger:
 
     def job_inactive(self) -> None:
         """There is one inactive job more, its eventlog committed."""
-        if self._timer is None and self._limits != Limits():
+        too_many = 0 <= self._limits.num < len(self._manager.inactive)
+        if too_many or (self._timer is None and self._limits != Limits()):
             self._wake(0.0)
 
     def stop(self) -> None:
