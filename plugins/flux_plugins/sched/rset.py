@@ -8,10 +8,10 @@ from typing import Any
 
 from flux.hostlist import Hostlist
 from flux.idset import IDset
-from flux_plugins.sched_simple.masks import text_of
-from flux_plugins.sched_simple.pool import Allocation, Pool
+from flux_plugins.sched.masks import text_of
+from flux_plugins.sched.pool import Allocation, Pool
 
-__all__ = ["to_R"]
+__all__ = ["summary", "to_R"]
 
 
 def to_R(
@@ -22,9 +22,7 @@ def to_R(
     Args:
         starttime, expiration: seconds since the epoch, 0 for unset. nslots: left out when 0.
     """
-    groups: dict[tuple[int, int], list[int]] = {}
-    for rank, masks in allocation.items():
-        groups.setdefault(masks, []).append(rank)
+    groups = _grouped(allocation)
     execution: dict[str, Any] = {
         "R_lite": [{"rank": _ranks(ranks), "children": _children(*masks)} for masks, ranks in groups.items()],
         "starttime": starttime,
@@ -37,6 +35,29 @@ def to_R(
     if properties:
         execution["properties"] = properties
     return {"version": 1, "execution": execution}
+
+
+def summary(allocation: Allocation) -> str:
+    """The short form for people, such as "rank[0-1]/core[0-3],gpu0"."""
+    grouped = _grouped(allocation)
+    return " ".join(f"rank{_bracketed(_ranks(ranks))}/{_held(masks)}" for masks, ranks in grouped.items())
+
+
+def _grouped(allocation: Allocation) -> dict[tuple[int, int], list[int]]:
+    groups: dict[tuple[int, int], list[int]] = {}
+    for rank, masks in allocation.items():
+        groups.setdefault(masks, []).append(rank)
+    return groups
+
+
+@lru_cache(maxsize=4096)
+def _held(masks: tuple[int, int]) -> str:
+    named = zip(("core", "gpu"), masks, strict=True)
+    return ",".join(f"{name}{_bracketed(text_of(mask))}" for name, mask in named if mask)
+
+
+def _bracketed(ids: str) -> str:
+    return ids if ids.isdecimal() else f"[{ids}]"
 
 
 def _ranks(ranks: list[int]) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Any
 
-from flux_plugins.sched_simple.request import ResourceRequest
+from flux_plugins.sched.request import ResourceRequest
 
 __all__ = ["Pending", "Queue"]
 
 
 class Pending:
-    """A job that waits. msg: its alloc request, to be answered."""
+    """A job that waits. msg: its alloc request, to be answered. told: the annotations it has from here."""
 
-    __slots__ = ("id", "msg", "priority", "request", "t_submit")
+    __slots__ = ("id", "msg", "priority", "request", "t_submit", "told")
 
     def __init__(self, id: int, priority: int, t_submit: float, request: ResourceRequest, msg: Any) -> None:
         self.id = id
@@ -21,6 +22,7 @@ class Pending:
         self.t_submit = t_submit
         self.request = request
         self.msg = msg
+        self.told: dict[str, Any] = {}
 
 
 class Queue:
@@ -45,6 +47,18 @@ class Queue:
             heapq.heappop(self._heap)
         return None
 
+    def head(self, count: int) -> list[Pending]:
+        """The first jobs in their order, at most count; they stay in the queue."""
+        entries, jobs = [], []
+        while len(jobs) < count and (job := self.first()) is not None:
+            entry = heapq.heappop(self._heap)
+            if not entries or entry != entries[-1]:
+                entries.append(entry)
+                jobs.append(job)
+        for entry in entries:
+            heapq.heappush(self._heap, entry)
+        return jobs
+
     def remove(self, jobid: int) -> Pending | None:
         """Take a job out; None when it does not wait."""
         return self._jobs.pop(jobid, None)
@@ -58,6 +72,10 @@ class Queue:
 
     def __contains__(self, jobid: int) -> bool:
         return jobid in self._jobs
+
+    def __iter__(self) -> Iterator[Pending]:
+        """All jobs, in no order."""
+        return iter(self._jobs.values())
 
     def __len__(self) -> int:
         return len(self._jobs)

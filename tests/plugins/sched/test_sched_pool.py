@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from flux.idset import IDset
 from flux.resource import ResourceSet
-from flux_plugins.sched_simple.masks import lowest, mask_of, text_of
-from flux_plugins.sched_simple.pool import Pool, Unsatisfiable
-from flux_plugins.sched_simple.request import ResourceRequest, read_jobspec
-from flux_plugins.sched_simple.rset import to_R
+from flux_plugins.sched.masks import lowest, mask_of, text_of
+from flux_plugins.sched.pool import Pool, Unsatisfiable
+from flux_plugins.sched.request import ResourceRequest, read_jobspec
+from flux_plugins.sched.rset import summary, to_R
 
 
 def make_R(nodes: int = 4, cores: str = "0-3", gpus: str = "", **more: Any) -> dict[str, Any]:
@@ -110,10 +110,28 @@ def test_what_can_never_be_is_refused_with_both_numbers(asked: ResourceRequest, 
 
 def test_a_running_job_is_claimed_less_what_it_freed() -> None:
     pool = make_pool(nodes=2)
-    assert pool.claim(1, make_R(nodes=2, cores="0-1"), IDset("0")) == {1: (0b11, 0)}
-    with pytest.raises(ValueError, match="rank 1"):
-        pool.claim(2, make_R(nodes=2, cores="1"))
+    assert pool.claim(1, make_R(nodes=2, cores="0-1", expiration=5.0), IDset("0")) == ""
+    assert (pool.jobs[1], pool.ends) == ({1: (0b11, 0)}, {1: 5.0})
     assert pool.allocate(3, ResourceRequest(1, 4, 1)) == {0: (0b1111, 0)}
+
+
+def test_a_running_job_that_does_not_fit_is_claimed_as_far_as_it_does() -> None:
+    pool = make_pool(nodes=2)
+    pool.claim(1, make_R(nodes=1, cores="0"))
+    assert pool.claim(2, make_R(nodes=3, cores="0-1")) == "resources on rank 0,2 do not exist or are taken"
+    assert pool.allocated() == {0: (0b11, 0), 1: (0b11, 0)}
+    pool.free(2)
+    assert pool.allocated() == {0: (0b1, 0)}
+    with pytest.raises(ValueError, match="none of version 1"):
+        pool.claim(3, {"version": 2})
+
+
+@pytest.mark.parametrize(("fit", "rank"), [("first-fit", 0), ("best-fit", 1), ("worst-fit", 2)])
+def test_a_fit_says_which_nodes_come_first(fit: Any, rank: int) -> None:
+    pool = make_pool(nodes=3)
+    pool.take(1, {0: (0b1, 0), 1: (0b11, 0)})
+    chosen = pool.allocate(2, ResourceRequest(0, 1, 1), fit)
+    assert chosen is not None and list(chosen) == [rank]
 
 
 def test_a_rank_can_be_freed_before_the_rest() -> None:
@@ -247,3 +265,8 @@ def test_a_jobspec_is_read() -> None:
 def test_a_jobspec_this_scheduler_cannot_place_is_refused(resources: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         read_jobspec(jobspec(resources))
+
+
+def test_an_allocation_has_a_short_form() -> None:
+    assert summary({0: (0b1, 0)}) == "rank0/core0"
+    assert summary({0: (0b111, 0b1), 1: (0b111, 0b1), 3: (0b1, 0)}) == "rank[0-1]/core[0-2],gpu0 rank3/core0"

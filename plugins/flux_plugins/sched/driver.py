@@ -1,14 +1,15 @@
-"""The scheduler's driver: acquires resources (RFC 28), answers alloc and free requests (RFC 27).
+"""What every scheduler does: acquire resources (RFC 28), answer alloc and free requests (RFC 27).
 
-Jobs are considered in the order of the queue and the first that does not fit holds up the rest. The R of all jobs
-that are placed in one turn of the loop goes into the KVS with one commit, before the job manager is answered.
+Which jobs get which resources is up to the subclass. The R of all jobs that are placed in one turn of the loop goes
+into the KVS with one commit, before the job manager is answered.
 """
 
 from __future__ import annotations
 
 import errno
 import time
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,46 +19,68 @@ from flux.job.fluid import encode as encode_id
 from flux.kvs import KVSTxn, commit_async, lookup_async
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, Module, event, request
-from flux_plugins.sched_simple.pool import Pool, Unsatisfiable
-from flux_plugins.sched_simple.protocol import AllocType, Cancel, Expiration, Feasibility, Free, Prioritize
-from flux_plugins.sched_simple.queue import Pending, Queue
-from flux_plugins.sched_simple.request import ResourceRequest, read_jobspec
-from flux_plugins.sched_simple.rset import to_R
+from flux_plugins.sched.node import Allocation
+from flux_plugins.sched.pool import Pool, Unsatisfiable
+from flux_plugins.sched.protocol import AllocType, Cancel, Expiration, Feasibility, Free, Prioritize
+from flux_plugins.sched.queue import Pending, Queue
+from flux_plugins.sched.request import ResourceRequest, read_jobspec
+from flux_plugins.sched.rset import summary, to_R
 
-__all__ = ["SchedSimple"]
+__all__ = ["Forecast", "Placed", "Scheduler"]
 
+FORECAST_DELAY = 1.0
+"""Seconds that a forecast waits for further changes."""
 
-class Options(msgspec.Struct):
-    """Arguments of the module.
+MISMATCH = 3
+"""Severity of the exception of a job whose resources are not as it has them: it goes on."""
 
-    Attributes:
-        queue_depth: how many jobs the job manager may have waiting here; 0 for all of them, so that a request
-            that can never be met is refused at once whatever waits before it.
-        alloc_mode: how resources are chosen.
-    """
-
-    queue_depth: int = msgspec.field(default=0, name="queue-depth")
-    alloc_mode: Literal["first-fit"] = msgspec.field(default="first-fit", name="alloc-mode")
+Annotations = dict[str, Any]
 
 
-class SchedSimple(Module):
-    """First come, first served, first fit."""
+class Placed(NamedTuple):
+    """A job gets resources, from now until end; annotations go with them."""
 
-    name = "sched-simple"
+    job: Pending
+    allocation: Allocation
+    annotations: Annotations = {}
+
+
+class Forecast(NamedTuple):
+    """What a job that waits is told (RFC 27 annotations, below "sched")."""
+
+    job: Pending
+    annotations: Annotations
+
+
+class Scheduler(Module):
+    """A scheduler without an order."""
+
     provides = ("sched", "feasibility")
     requires = ("resource", "job-manager", "kvs")
     after = ("resource", "job-manager", "kvs")
     ranks = "0"
-    options_type = Options
 
     def __init__(self) -> None:
-        if self.options.queue_depth < 0:
-            raise FluxError(errno.EINVAL, f"queue-depth must be 0 or more, not {self.options.queue_depth}")
         self._pool: Pool | None = None
-        self._queue = Queue()
+        self.queue = Queue()
         self._scheduled = False
+        self._forecasting: Any = None
         self._acquire: Any = None
         self._counts = {"allocated": 0, "denied": 0, "canceled": 0, "freed": 0}
+
+    # -- what is up to the subclass
+
+    def depth(self) -> int:
+        """How many jobs the job manager may have waiting here; 0 for all of them."""
+        raise NotImplementedError
+
+    def place(self, now: float) -> Iterator[Placed]:
+        """Choose jobs that start now, allocating what they get from the pool."""
+        raise NotImplementedError
+
+    def forecast(self, now: float) -> Iterable[Forecast]:
+        """Say why jobs wait, and for how long."""
+        raise NotImplementedError
 
     # -- start: resources, then the job manager
 
@@ -66,8 +89,12 @@ class SchedSimple(Module):
         self._acquire.then(self._acquired)
 
     def stop(self) -> None:
+        if self._forecasting is not None:
+            self._forecasting.cancel()
         if self._acquire is not None:
             self._acquire.cancel("resource.acquire-cancel")
+        for job in self.queue:
+            self._tell(job, {})  # the next scheduler has its own
 
     def _acquired(self, rpc: Any) -> None:
         try:
@@ -82,7 +109,7 @@ class SchedSimple(Module):
         if first:
             self.spawn(self._introduce(), "hello")
         else:
-            self._schedule_soon()
+            self.schedule_soon()
 
     def _update(self, update: dict[str, Any]) -> None:
         if self._pool is None:
@@ -101,7 +128,7 @@ class SchedSimple(Module):
         """Begin again with a new job manager, or with a new resource service."""
         if msg.payload["rank"] != self.rank or msg.payload["name"] not in ("job-manager", "resource"):
             return
-        self._queue = Queue()
+        self.queue = Queue()
         if msg.payload["name"] == "resource":
             self._pool = None
             self.start()
@@ -114,24 +141,31 @@ class SchedSimple(Module):
         """Learn what running jobs hold, then tell the job manager to send requests."""
         async for job in self.flux.rpc("job-manager.sched-hello", {"partial-ok": True}, flags=FLAG_STREAMING):
             await self._recover(job)
-        depth = self.options.queue_depth
+        depth = self.depth()
         mode = {"mode": "limited", "limit": depth} if depth else {"mode": "unlimited"}
         answer = await self.flux.rpc("job-manager.sched-ready", mode)
         self.log.debug(f"ready, {answer['count']} jobs are waiting")
 
     async def _recover(self, job: dict[str, Any]) -> None:
+        """Take in a running job. One that does not fit is told so, and goes on with what it has."""
         jobid = job["id"]
         try:
             R = job.get("R") or msgspec.json.decode(
                 await self._lookup(f"{encode_id(jobid, 'kvs')}.R"), type=dict[str, Any]
             )
-            self.pool.claim(jobid, R, IDset(job.get("free", "")))
-        except (OSError, ValueError, KeyError) as exc:
-            note = f"failed to reallocate R for running job: {exc}"
-            self.log.error(f"{encode_id(jobid)}: {note}")
-            await self.flux.rpc(
-                "job-manager.raise", {"id": jobid, "type": "scheduler-restart", "severity": 0, "note": note}
-            )
+            problem = self.pool.claim(jobid, R, IDset(job.get("free", "")))
+        except (OSError, ValueError) as exc:
+            problem = str(exc)
+        if problem:
+            await self._report_mismatch(jobid, f"scheduler could not take in all that the job holds: {problem}")
+
+    async def _report_mismatch(self, jobid: int, note: str) -> None:
+        self.log.error(f"{encode_id(jobid)}: {note}")
+        exception = {"id": jobid, "type": "scheduler-restart", "severity": MISMATCH, "note": note}
+        try:
+            await self.flux.rpc("job-manager.raise", exception)
+        except FluxError as exc:
+            self.log.error(f"{encode_id(jobid)}: it could not be told: {exc}")
 
     async def _lookup(self, key: str) -> bytes:
         lookup = lookup_async(self.flux, key, namespace="primary")
@@ -154,62 +188,85 @@ class SchedSimple(Module):
             asked = read_jobspec(job["jobspec"])
             self.pool.check(asked)
         except (Unsatisfiable, ValueError) as exc:
-            self._counts["denied"] += 1
-            self.respond(msg, {"id": job["id"], "type": AllocType.DENY, "note": str(exc)})
+            self._deny(msg, job["id"], str(exc))
             return DEFERRED
-        self._queue.add(Pending(job["id"], job["priority"], job.get("t_submit", 0.0), asked, msg))
-        self._schedule_soon()
+        self.queue.add(Pending(job["id"], job["priority"], job.get("t_submit", 0.0), asked, msg))
+        self.schedule_soon()
         return DEFERRED
 
-    def _schedule_soon(self) -> None:
+    def deny(self, job: Pending, note: str) -> None:
+        """A job that waits can never run."""
+        self.queue.remove(job.id)
+        self._deny(job.msg, job.id, note)
+
+    def _deny(self, msg: Message, jobid: int, note: str) -> None:
+        self._counts["denied"] += 1
+        self.respond(msg, {"id": jobid, "type": AllocType.DENY, "note": note})
+
+    def schedule_soon(self) -> None:
+        """Look for jobs that may start, once in this turn of the loop."""
         if not self._scheduled:
             self._scheduled = True
             self.flux.call_soon(self._schedule)
 
     def _schedule(self) -> None:
-        """Place every job that fits, in order, with one commit for all."""
         self._scheduled = False
-        placed: list[tuple[Message, dict[str, Any]]] = []
-        txn = KVSTxn()
-        while (job := self._queue.first()) is not None and (R := self._place(job)) is not None:
-            self._queue.remove(job.id)
-            txn.put(f"{encode_id(job.id, 'kvs')}.R", R)
-            placed.append((job.msg, {"id": job.id, "type": AllocType.SUCCESS, "R": R}))
-        if placed:
-            commit_async(self.flux, txn, namespace="primary").then(self._committed, placed)
-
-    def _place(self, job: Pending) -> dict[str, Any] | None:
-        try:
-            allocation = self.pool.allocate(job.id, job.request)
-        except (Unsatisfiable, ValueError) as exc:
-            self._queue.remove(job.id)
-            self._counts["denied"] += 1
-            self.respond(job.msg, {"id": job.id, "type": AllocType.DENY, "note": str(exc)})
-            self._schedule_soon()
-            return None
-        if allocation is None:
-            return None
+        if self._pool is None:
+            return
         now = time.time()
-        return to_R(self.pool, allocation, now, self._expiration(job.request, now), job.request.nslots)
+        answers: list[tuple[Message, dict[str, Any]]] = []
+        txn = KVSTxn()
+        for placed in self.place(now):
+            answer = self._success(placed, now)
+            txn.put(f"{encode_id(placed.job.id, 'kvs')}.R", answer["R"])
+            answers.append((placed.job.msg, answer))
+        if answers:
+            commit_async(self.flux, txn, namespace="primary").then(self._committed, answers)
+        if self._forecasting is None and len(self.queue):
+            self._forecasting = self.flux.call_later(FORECAST_DELAY, self._annotate)
 
-    def _expiration(self, asked: ResourceRequest, now: float) -> float:
+    def _success(self, placed: Placed, now: float) -> dict[str, Any]:
+        job = placed.job
+        self.queue.remove(job.id)
+        end = self.end_of(job.request, now)
+        self.pool.set_end(job.id, end)
+        R = to_R(self.pool, placed.allocation, now, end, job.request.nslots)
+        noted = {**dict.fromkeys(job.told), "resource_summary": summary(placed.allocation), **placed.annotations}
+        return {"id": job.id, "type": AllocType.SUCCESS, "R": R, "annotations": {"sched": noted}}
+
+    def end_of(self, asked: ResourceRequest, start: float) -> float:
+        """When a job that starts then ends at the latest, in seconds since the epoch; 0 for never."""
         limit = self.pool.expiration
         if not asked.duration:
             return limit
-        return min(now + asked.duration, limit) if limit else now + asked.duration
+        return min(start + asked.duration, limit) if limit else start + asked.duration
 
-    def _committed(self, commit: Any, placed: list[tuple[Message, dict[str, Any]]]) -> None:
+    def _committed(self, commit: Any, answers: list[tuple[Message, dict[str, Any]]]) -> None:
         try:
             commit.get()
         except FluxError as exc:
-            for msg, answer in placed:
+            for msg, answer in answers:
                 self.pool.free(answer["id"])
-                note = f"R could not be stored: {exc}"
-                self.respond(msg, {"id": answer["id"], "type": AllocType.DENY, "note": note})
+                self._deny(msg, answer["id"], f"R could not be stored: {exc}")
             return
-        self._counts["allocated"] += len(placed)
-        for msg, answer in placed:
+        self._counts["allocated"] += len(answers)
+        for msg, answer in answers:
             self.respond(msg, answer)
+
+    def _annotate(self) -> None:
+        """Tell jobs that wait what has changed about that."""
+        self._forecasting = None
+        if self._pool is None:
+            return
+        for job, told in self.forecast(time.time()):
+            self._tell(job, told)
+
+    def _tell(self, job: Pending, told: Annotations) -> None:
+        changes = {key: value for key, value in told.items() if job.told.get(key) != value}
+        changes |= dict.fromkeys(job.told.keys() - told.keys())
+        job.told = told
+        if changes:
+            self.respond(job.msg, {"id": job.id, "type": AllocType.ANNOTATE, "annotations": {"sched": changes}})
 
     # -- the rest of RFC 27
 
@@ -224,23 +281,23 @@ class SchedSimple(Module):
             self.log.error(f"free: {exc}")
             return DEFERRED
         self._counts["freed"] += 1
-        self._schedule_soon()
+        self.schedule_soon()
         return DEFERRED
 
     @request("cancel", service="sched", payload=Cancel)
     def cancel(self, _msg: Message, req: Cancel) -> Any:
-        job = self._queue.remove(req.id)
+        job = self.queue.remove(req.id)
         if job is not None:
             self._counts["canceled"] += 1
             self.respond(job.msg, {"id": req.id, "type": AllocType.CANCEL})
-            self._schedule_soon()
+            self.schedule_soon()
         return DEFERRED
 
     @request("prioritize", service="sched", payload=Prioritize)
     def prioritize(self, _msg: Message, req: Prioritize) -> Any:
         for jobid, priority in req.jobs:
-            self._queue.prioritize(jobid, priority)
-        self._schedule_soon()
+            self.queue.prioritize(jobid, priority)
+        self.schedule_soon()
         return DEFERRED
 
     @request("expiration", service="sched", payload=Expiration)
@@ -252,6 +309,8 @@ class SchedSimple(Module):
             raise FluxError(
                 errno.EINVAL, f"expiration {req.expiration:g} is outside the instance's time, until {limit:g}"
             )
+        self.pool.set_end(req.id, req.expiration)
+        self.schedule_soon()
 
     @request("resource-status", service="sched")
     def resource_status(self, _msg: Message) -> dict[str, Any]:
@@ -271,7 +330,7 @@ class SchedSimple(Module):
 
     def stats(self) -> dict[str, Any]:
         return {
-            "pending": len(self._queue),
+            "pending": len(self.queue),
             "running": 0 if self._pool is None else len(self._pool.jobs),
             **self._counts,
         }

@@ -1,0 +1,1 @@
+"""Schedulers (RFC 27): sched-simple, first come first served, and sched-backfill. They share all but the order."""

@@ -1,1 +1,0 @@
-"""The default scheduler: first fit by core (RFC 27)."""
