@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from enum import Enum
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
@@ -262,26 +262,31 @@ class PluginHost:
 
     async def call_async(self, hook: str, **arguments: Any) -> list[Any]:
         """As `call`, awaiting each result that is awaitable before the next plugin is called."""
-        results = []
+        results: list[Any] = []
         stop_at_first = hook in self.specs and self.specs[hook].first_result
         for impl in self._calls.get(hook, ()):
-            stats = impl.stats
-            stats.calls += 1
-            started = time.perf_counter()
-            try:
-                result = impl.function(*[arguments[name] for name in impl.arguments])
-                if inspect.isawaitable(result):
-                    result = await result
-            except Exception as exc:
-                self._failed(hook, impl, exc, arguments)
-                continue
-            finally:
-                stats.seconds += time.perf_counter() - started
-            if result is not None:
-                results.append(result)
-                if stop_at_first:
-                    break
+            for result in self._call(hook, [impl], arguments):
+                settled = await self._settle(hook, impl, result, arguments) if inspect.isawaitable(result) else result
+                if settled is not None:
+                    results.append(settled)
+            if results and stop_at_first:
+                break
         return results
+
+    async def _settle(self, hook: str, impl: Implementation, result: Awaitable[Any], arguments: dict[str, Any]) -> Any:
+        started = time.perf_counter()
+        try:
+            return await result
+        except Exception as exc:
+            self._failed(hook, impl, exc, arguments)
+            return None
+        finally:
+            impl.stats.seconds += time.perf_counter() - started
+
+    def count_error(self, name: str, text: str) -> None:
+        """Count an error that a plugin made outside of a call."""
+        self._stats[name].errors += 1
+        self._stats[name].last_error = text
 
     def _failed(self, hook: str, impl: Implementation, exc: Exception, arguments: dict[str, Any]) -> None:
         impl.stats.errors += 1

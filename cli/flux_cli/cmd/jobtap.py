@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from flux_cli.common import Action, Column, Parser, add_list_options, die, dispatch, open_flux, print_json, print_list
+from flux_cli.common import Action, Parser, add_list_options, die, dispatch, open_flux, print_json
 
 
 def command(argv: list[str]) -> int:
@@ -53,15 +53,22 @@ def _list_arguments(parser: Parser) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     with open_flux() as handle:
-        names = handle.rpc("job-manager.jobtap", {"query_only": True}).get()["plugins"]
-    records = [{"name": name} for name in names if args.all or not name.startswith(".")]
-    if records or args.json:
-        print_list([Column("name")], records, json=args.json, header=False)
+        answer = handle.rpc("job-manager.jobtap", {"query_only": True}).get()
+    broken = answer.get("broken") or {}
+    names = [name for name in answer["plugins"] if args.all or not name.startswith(".")]
+    if args.json:
+        print_json([{"name": name, "broken": broken.get(name)} for name in names])
+    for name in () if args.json else names:
+        print(f"{name}  (not asked: {broken[name]})" if name in broken else name)
     return 0
 
 
 def _load_arguments(parser: Parser) -> None:
     parser.add_argument("-r", "--remove", metavar="NAME", help="remove policies that match NAME first")
+    parser.add_argument("--isolated", action="store_true", help="run the policy in a process of its own")
+    parser.add_argument("--deadline", metavar="FSD", help="with --isolated: time for one hook (default 5s)")
+    parser.add_argument("--on-error", metavar="WHAT", help="with --isolated: hold (default), refuse or ignore")
+    parser.add_argument("--memory-limit", metavar="MIB", type=int, help="with --isolated: address space of its process")
     parser.add_argument("plugin", metavar="PLUGIN", help="file, installed name or dotted path")
     parser.add_argument("conf", metavar="KEY=VAL", nargs="*", help="what the policy is configured with")
 
@@ -72,6 +79,10 @@ def _load(args: argparse.Namespace) -> int:
         request["conf"] = parse_conf(args.conf)
     if args.remove:
         request["remove"] = args.remove
+    if args.isolated:
+        request["isolated"] = True
+    limits = {"deadline": args.deadline, "on-error": args.on_error, "memory-limit": args.memory_limit}
+    request |= {key: value for key, value in limits.items() if value is not None}
     with open_flux() as handle:
         handle.rpc("job-manager.jobtap", request).get()
     return 0

@@ -6,6 +6,7 @@ execution, policies, journal, writer) know the manager and not each other.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -41,18 +42,27 @@ _STATE_HOOKS = {
 }
 
 
+class Hold:
+    """A job's state in which isolated policies have yet to answer."""
+
+    def __init__(self, state: int) -> None:
+        self.state = state
+
+
 class Manager:
     """The job manager's state.
 
     Attributes:
         jobs, inactive: job id to job; inactive ones in the order they ended.
-        max_jobid: greatest id seen.
+        max_jobid: greatest id seen. submitting: held while isolated policies are asked about new jobs.
     """
 
     def __init__(self, module: Module) -> None:
         self.flux = module.flux
         self.log = module.log
+        self.spawn = module.spawn
         self.conf = module.conf
+        self.uri = str(module.attrs.get("local-uri", ""))
         self.owner = int(module.attrs.get("security.owner", os.getuid()))
         self.jobs: dict[int, Job] = {}
         self.inactive: dict[int, Job] = {}
@@ -68,7 +78,9 @@ class Manager:
         self.lifetime = Lifetime(self)
         self.purger = Purger(self)
         self.housekeeping = Housekeeping(self)
+        self.submitting = asyncio.Lock()
         self._settling: set[int] = set()
+        self._held: dict[int, Hold] = {}
         self._actions: dict[Action, Callable[[Job], None]] = {
             Action.POST_DEPEND: lambda job: self.post(job, "depend"),
             Action.QUEUE_ALLOC: self.scheduler.queue,
@@ -107,13 +119,34 @@ class Manager:
         self.advance(job)
 
     def advance(self, job: Job) -> None:
-        """Do what is to be done for a job as it is now."""
+        """Do what is to be done for a job as it is now, unless policies have yet to answer."""
+        if self._held:
+            hold = self._held.get(job.id)
+            if hold is not None and hold.state == job.state:
+                return
         for action in next_actions(job):
             self._actions[action](job)
 
     def _entered(self, job: Job, event: Event, previous: int) -> None:
         state = job.state
-        results = self.policies.call_for(job, _STATE_HOOKS[state], event=event, prev_state=previous)
+        hook = _STATE_HOOKS[state]
+        if self.policies.must_wait(hook):
+            hold = self._held[job.id] = Hold(state)
+            self.spawn(self._enter_later(job, hold, hook, event, previous), f"{hook} of {job.id}")
+            return
+        self._act(job, state, self.policies.call_for(job, hook, event=event, prev_state=previous))
+
+    async def _enter_later(self, job: Job, hold: Hold, hook: str, event: Event, previous: int) -> None:
+        """Go on once isolated policies have answered, if the job is still where it was."""
+        results = await self.policies.call_async(job, hook, event=event, prev_state=previous)
+        if self._held.get(job.id) is not hold:
+            return
+        del self._held[job.id]
+        if job.state == hold.state:
+            self._act(job, hold.state, results)
+            self.advance(job)
+
+    def _act(self, job: Job, state: int, results: list[Any]) -> None:
         if state == PRIORITY:
             self._assign_priority(job, results)
         elif state == SCHED and results and job.state == SCHED:
@@ -142,8 +175,15 @@ class Manager:
 
     def reprioritize(self, job: Job) -> None:
         """Ask the policies for a job's priority, and assign it when it is another."""
-        if job.state in (PRIORITY, SCHED):
+        if job.state not in (PRIORITY, SCHED):
+            return
+        if self.policies.must_wait("job_priority_get"):
+            self.spawn(self._reprioritize_later(job), f"priority of {job.id}")
+        else:
             self._assign_priority(job, self.policies.call_for(job, "job_priority_get"))
+
+    async def _reprioritize_later(self, job: Job) -> None:
+        self._assign_priority(job, await self.policies.call_async(job, "job_priority_get"))
 
     def _assign_priority(self, job: Job, results: Iterable[Any]) -> None:
         priority = self.policies.priority_of(results)

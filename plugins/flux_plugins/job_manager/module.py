@@ -66,11 +66,12 @@ class JobManager(Module):
         self.manager.housekeeping.configure(self.conf)
         await restart.restore(self.manager)
         for name in self.options.plugins:
-            self.manager.policies.load(name)
-        self.manager.policies.configure((self.conf.get("job-manager") or {}).get("plugins", []))
+            await self.manager.policies.load(name)
+        await self.manager.policies.configure((self.conf.get("job-manager") or {}).get("plugins", []))
         self._dispatch = self.flux.on_message
         self.flux.on_message = self._on_message
-        restart.resume(self.manager)
+        await restart.resume(self.manager)
+        self.manager.policies.isolation.release()
         self.manager.lifetime.start()
         self.manager.purger.configure(self.conf)
 
@@ -110,6 +111,7 @@ class JobManager(Module):
             "housekeeping": manager.housekeeping.stats(),
             "eventlog": manager.writer.stats(),
             "jobtap": manager.policies.host.stats(),
+            "isolated": {name: process.describe() for name, process in manager.policies.isolation.processes.items()},
         }
 
     # -- messages that are no plain requests to this service
@@ -298,16 +300,13 @@ class JobManager(Module):
     # -- policies
 
     @request("jobtap", payload=payloads.JobtapRequest)
-    def jobtap(self, msg: Message, req: payloads.JobtapRequest) -> Any:
+    async def jobtap(self, msg: Message, req: payloads.JobtapRequest) -> Any:
         policies = self.manager.policies
         if req.query_only:
-            return {"plugins": policies.host.names()}
-        if req.remove is not None:
-            policies.remove(req.remove)
-        if req.load is not None:
-            policies.load(req.load, req.conf)
+            return {"plugins": policies.host.names(), "broken": policies.isolation.broken()}
+        await policies.change(msgspec.to_builtins(req))
         return None
 
     @request("jobtap-query", payload=payloads.JobtapQuery)
-    def jobtap_query(self, msg: Message, req: payloads.JobtapQuery) -> Any:
-        return self.manager.policies.query(req.name)
+    async def jobtap_query(self, msg: Message, req: payloads.JobtapQuery) -> Any:
+        return await self.manager.policies.query(req.name)

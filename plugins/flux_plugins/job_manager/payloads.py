@@ -184,11 +184,17 @@ class ExecHello(msgspec.Struct):
     service: str
 
 
-class JobtapRequest(msgspec.Struct):
+class JobtapRequest(msgspec.Struct, omit_defaults=True):
+    """An entry of `job-manager.plugins`; query_only: nothing of it, only what is loaded is asked for."""
+
     load: str | None = None
     conf: dict[str, Any] | None = None
     remove: str | None = None
     query_only: bool = False
+    isolated: bool = False
+    deadline: str | float | None = None
+    on_error: str | None = msgspec.field(default=None, name="on-error")
+    memory_limit: int | None = msgspec.field(default=None, name="memory-limit")
 
 
 class JobtapQuery(msgspec.Struct):

@@ -16,7 +16,9 @@ from flux.hooks import jobtap
 from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.hooks.jobtap import UNAVAILABLE
 from flux.message import Message
-from flux_plugins.job_manager.job import DEPEND, Job
+from flux_plugins.job_manager.isolation import HOLD, Isolation, read_containment
+from flux_plugins.job_manager.job import DEPEND, NEW, Job
+from flux_plugins.job_manager.policy_process import Containment, PolicyHolds
 from flux_plugins.job_manager.queues import Queue
 from flux_plugins.job_manager.view import JobView
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager
 
 __all__ = ["Policies"]
+
+_DIRECTIVE_KEYS = ("load", "conf", "remove", "isolated", "deadline", "on-error", "memory-limit")
 
 
 class Policies:
@@ -35,6 +39,7 @@ class Policies:
         self._services: dict[str, tuple[Callable[[Message], Any], int]] = {}
         self.host = PluginHost("job-manager", jobtap, self._failed)
         self.flux = manager.flux
+        self.isolation = Isolation(self, manager)
 
     # -- calls
 
@@ -58,66 +63,120 @@ class Policies:
             return None
         return last
 
+    def must_wait(self, *hooks: str) -> bool:
+        """True when an isolated policy implements one of the hooks, whose answer takes time."""
+        return bool(self.isolation.processes) and any(self.isolation.implements(hook) for hook in hooks)
+
+    async def call_async(self, job: Job, hook: str, **arguments: Any) -> list[Any]:
+        """As `call_for`, waiting for isolated policies."""
+        return await self.host.call_async(hook, job=self.view(job), **arguments) if self.host.has(hook) else []
+
     def admit(self, job: Job) -> None:
         """Ask the policies about a job that was submitted. FluxError when one refuses it."""
         view = self.view(job)
         self.host.call("job_create", job=view, conf=self.conf)
         self.host.call("job_validate", job=view, conf=self.conf)
-        self.introduce(job)
+        for dependency in _dependencies(view):
+            _require_scheme(view, dependency, self.host.call("job_dependency", **self._about(view, dependency)))
+        self.call_for(job, "job_new")
 
-    def introduce(self, job: Job) -> None:
+    async def admit_async(self, job: Job) -> None:
+        """As `admit`, waiting for isolated policies."""
+        view = self.view(job)
+        await self.host.call_async("job_create", job=view, conf=self.conf)
+        await self.host.call_async("job_validate", job=view, conf=self.conf)
+        await self.introduce(job)
+
+    async def introduce(self, job: Job) -> None:
         """Tell the policies of a job, new or found at restart. FluxError when nobody knows one of its dependencies."""
         view = self.view(job)
         if job.state <= DEPEND:
-            for dependency in view.system.get("dependencies") or ():
-                self._add_dependency(view, dependency)
+            for dependency in _dependencies(view):
+                answers = await self.host.call_async("job_dependency", **self._about(view, dependency))
+                _require_scheme(view, dependency, answers)
         self.call_for(job, "job_new")
 
-    def _add_dependency(self, view: JobView, dependency: Mapping[str, Any]) -> None:
-        scheme = dependency["scheme"]
-        if not self.host.call("job_dependency", job=view, scheme=scheme, dependency=dependency, manager=self):
-            raise FluxError(errno.EINVAL, f'dependency scheme "{scheme}" not supported')
+    async def ask_one(self, name: str, view: JobView) -> None:
+        """Ask one policy about a job that was submitted while it could not be asked. FluxError when it refuses it."""
+        for hook in ("job_create", "job_validate"):
+            await _settled(self.host.call_plugin(name, hook, job=view, conf=self.conf))
+        for dependency in _dependencies(view):
+            await self.host.call_async("job_dependency", **self._about(view, dependency))
+
+    def _about(self, view: JobView, dependency: Mapping[str, Any]) -> dict[str, Any]:
+        return {"job": view, "scheme": dependency["scheme"], "dependency": dependency, "manager": self}
 
     def _failed(self, failure: HookFailure) -> None:
         error, log = failure.error, self._manager.log
+        view = failure.arguments.get("job")
+        if isinstance(error, PolicyHolds) and isinstance(view, JobView):
+            self.isolation.hold(view, failure.plugin)
+            return
         if isinstance(error, FluxError) and failure.policy in (ErrorPolicy.REFUSE, ErrorPolicy.FATAL):
             raise error
         log.exception(f"jobtap {failure}", error)
         if failure.policy in (ErrorPolicy.REFUSE, ErrorPolicy.FATAL):
             raise FluxError(errno.EINVAL, f"{failure.plugin}: {failure.hook}: {type(error).__name__}: {error}")
-        view = failure.arguments.get("job")
         if failure.policy is ErrorPolicy.EXCEPTION and isinstance(view, JobView):
             view.raise_exception("jobtap", 0, str(failure))
 
     # -- loading
 
-    def load(self, reference: str, options: Mapping[str, Any] | None = None) -> str:
+    async def load(
+        self,
+        reference: str,
+        options: Mapping[str, Any] | None = None,
+        containment: Containment = Containment(),  # noqa: B008 (immutable)
+    ) -> str:
         """Load a policy by installed name, dotted path or file; gives the name it goes by.
 
         Raises:
             FluxError: ENOENT it is not there; EEXIST it is loaded already; EINVAL it is no policy, or it refuses.
         """
-        plugin, origin = discovery.load("jobtap", reference)
-        name = os.path.basename(origin.entry.target) if origin.entry.is_file else origin.entry.name
-        self.host.register(plugin() if inspect.isclass(plugin) else plugin, name)
-        self._paths[name] = origin.file
+        entry = discovery.resolve("jobtap", reference)
+        name = os.path.basename(entry.target) if entry.is_file else entry.name
+        if name in self.host.names():
+            raise FluxError(errno.EEXIST, f'job-manager: plugin "{name}" is loaded already')
+        if containment.isolated:
+            process = await self.isolation.start(name, reference, dict(options or {}), containment)
+            self.host.register(process.plugin(), name)
+            self._paths[name] = process.file
+        else:
+            plugin, origin = discovery.load_entry(entry)
+            self.host.register(plugin() if inspect.isclass(plugin) else plugin, name)
+            self._paths[name] = origin.file
         try:
-            self.host.call_plugin(name, "plugin_load", manager=self, options=dict(options or {}))
-            self.host.call_plugin(name, "conf_update", conf=self.conf)
-            self._introduce_jobs(name)
+            if not containment.isolated:
+                self.host.call_plugin(name, "plugin_load", manager=self, options=dict(options or {}))
+                self.host.call_plugin(name, "conf_update", conf=self.conf)
+            await self._introduce_jobs(name)
         except FluxError:
             self._unload(name)
             raise
         return name
 
-    def _introduce_jobs(self, name: str) -> None:
-        for job in list(self._manager.jobs.values()):
-            self.host.call_plugin(name, "job_create", job=self.view(job), conf=self.conf)
-            self.host.call_plugin(name, "job_new", job=self.view(job))
+    async def _introduce_jobs(self, name: str) -> None:
+        views = [self.view(job) for job in self._manager.jobs.values() if job.state != NEW]
+        for answers in [self.host.call_plugin(name, "job_create", job=view, conf=self.conf) for view in views]:
+            await _settled(answers)
+        for view in views:
+            if view.state == DEPEND:
+                await self._reintroduce_dependencies(name, view)
+            self.host.call_plugin(name, "job_new", job=view)
+
+    async def _reintroduce_dependencies(self, name: str, view: JobView) -> None:
+        """What a policy of the same name had undertaken before it was removed."""
+        try:
+            for dependency in _dependencies(view):
+                await _settled(self.host.call_plugin(name, "job_dependency", **self._about(view, dependency)))
+        except FluxError as exc:
+            view.raise_exception("dependency", 0, str(exc))
 
     def _unload(self, name: str) -> None:
-        self.host.call_plugin(name, "plugin_unload", manager=self)
+        if name not in self.isolation.processes:
+            self.host.call_plugin(name, "plugin_unload", manager=self)
         self.host.unregister(name)
+        self.isolation.end(name)
         prefix = os.path.splitext(name.lstrip("."))[0] + "."
         self._services = {topic: entry for topic, entry in self._services.items() if not topic.startswith(prefix)}
         del self._paths[name]
@@ -142,27 +201,37 @@ class Policies:
         for name in reversed(self.host.names()):
             self._unload(name)
 
-    def configure(self, directives: Any) -> None:
-        """Carry out `[job-manager] plugins` of the configuration: [{load, conf, remove}]."""
+    async def configure(self, directives: Any) -> None:
+        """Carry out `[job-manager] plugins` of the configuration: [{load, conf, remove, isolated, ...}]."""
         if not isinstance(directives, list) or not all(isinstance(entry, dict) for entry in directives):
             raise FluxError(errno.EINVAL, "job-manager.plugins must be an array of tables")
         for entry in directives:
-            unknown = entry.keys() - {"load", "conf", "remove"}
+            unknown = entry.keys() - _DIRECTIVE_KEYS
             if unknown:
-                text = f"job-manager.plugins: unknown key {min(unknown)}: it takes load, conf and remove"
-                raise FluxError(errno.EINVAL, text)
-            if "remove" in entry:
-                self.remove(entry["remove"])
-            if "load" in entry:
-                self.load(entry["load"], entry.get("conf"))
+                near = discovery.nearest(min(unknown), _DIRECTIVE_KEYS)
+                hint = f"; did you mean {near}?" if near else f": it takes {', '.join(_DIRECTIVE_KEYS)}"
+                raise FluxError(errno.EINVAL, f"job-manager.plugins: unknown key {min(unknown)}{hint}")
+            await self.change(entry)
 
-    def query(self, name: str) -> dict[str, Any]:
+    async def change(self, entry: Mapping[str, Any]) -> None:
+        """Remove and load policies as one entry of the configuration says. FluxError when that is not possible."""
+        containment = read_containment(entry)
+        if "remove" in entry:
+            self.remove(entry["remove"])
+        if "load" in entry:
+            await self.load(entry["load"], entry.get("conf"), containment)
+        self.isolation.release()
+
+    async def query(self, name: str) -> dict[str, Any]:
         """What a policy says about itself. FluxError EINVAL when it is not loaded."""
         if name not in self._paths:
             raise FluxError(errno.EINVAL, f"{name}: plugin not found")
         answer: dict[str, Any] = {"name": name, "path": self._paths[name]}
-        for part in self.host.call_plugin(name, "plugin_query"):
+        for part in await _settled(self.host.call_plugin(name, "plugin_query")):
             answer.update(part)
+        process = self.isolation.processes.get(name)
+        if process is not None:
+            answer["isolated"] = process.describe()
         return {**answer, "hooks": self.host.hooks_of(name), "stats": self.host.stats()[name]}
 
     # -- the manager, as policies see it
@@ -212,3 +281,19 @@ class Policies:
 
 def _matches(name: str, glob: str) -> bool:
     return fnmatch.fnmatchcase(name, glob) and (glob.startswith(".") or not name.startswith("."))
+
+
+def _dependencies(view: JobView) -> Iterable[Mapping[str, Any]]:
+    return view.system.get("dependencies") or ()
+
+
+def _require_scheme(view: JobView, dependency: Mapping[str, Any], answers: list[Any]) -> None:
+    """FluxError when no policy knows a scheme; one that cannot be asked just now holds the job and may."""
+    if not answers and not any(text.startswith(HOLD) for text in view.dependencies):
+        raise FluxError(errno.EINVAL, f'dependency scheme "{dependency["scheme"]}" not supported')
+
+
+async def _settled(answers: Iterable[Any]) -> list[Any]:
+    """Answers of which some have to be waited for."""
+    settled = [await answer if inspect.isawaitable(answer) else answer for answer in answers]
+    return [answer for answer in settled if answer is not None]

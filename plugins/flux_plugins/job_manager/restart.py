@@ -40,13 +40,13 @@ async def restore(manager: Manager) -> None:
     manager.max_jobid = max([manager.max_jobid, *(job.id for job in jobs)])
 
 
-def resume(manager: Manager) -> None:
+async def resume(manager: Manager) -> None:
     """Tell the policies of the jobs that were found, and let the active ones go on."""
     for job in manager.inactive.values():
         manager.policies.call_for(job, "job_inactive_add")
     for job in list(manager.jobs.values()):
         try:
-            manager.policies.introduce(job)
+            await manager.policies.introduce(job)
         except FluxError as exc:
             manager.raise_exception(job, "depend", 0, str(exc))
             continue

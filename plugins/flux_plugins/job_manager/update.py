@@ -44,10 +44,10 @@ class Updates:
         by_owner = bool(msg.rolemask & ROLE_OWNER)
         if job.flags & IMMUTABLE and not by_owner:
             raise FluxError(errno.EPERM, "job is immutable due to previous instance owner update")
-        updates, allowed = self._ask_policies(job, msg, req)
+        updates, allowed = await self._ask_policies(job, msg, req)
         validate = not all(answer.validated for answer in allowed)
         if validate:
-            self._validate(job, updates)
+            await self._validate(job, updates)
         if any(answer.feasibility for answer in allowed):
             await self._check_feasibility(job, updates)
         expiration = _new_expiration(job, updates)
@@ -69,13 +69,13 @@ class Updates:
             raise FluxError(errno.EINVAL, "job is inactive")
         raise FluxError(errno.ENOENT, "unknown job id")
 
-    def _ask_policies(self, job: Job, msg: Message, req: Update) -> tuple[dict[str, Any], list[Allowed]]:
+    async def _ask_policies(self, job: Job, msg: Message, req: Update) -> tuple[dict[str, Any], list[Allowed]]:
         if not req.updates or not all(key.startswith("attributes.") for key in req.updates):
             raise FluxError(errno.EINVAL, "one or more jobspec updates are invalid")
         updates: dict[str, Any] = {}
         allowed = []
         for key, value in req.updates.items():
-            results = self._manager.policies.call_for(
+            results = await self._manager.policies.call_async(
                 job, "job_update_request", key=key, value=value, userid=msg.userid, rolemask=msg.rolemask
             )
             if not results:
@@ -85,11 +85,11 @@ class Updates:
             allowed.append(answer)
         return updates, allowed
 
-    def _validate(self, job: Job, updates: dict[str, Any]) -> None:
+    async def _validate(self, job: Job, updates: dict[str, Any]) -> None:
         before = job.jobspec
         job.jobspec = updated_jobspec(before, updates)
         try:
-            self._manager.policies.call_for(job, "job_validate", conf=self._manager.conf)
+            await self._manager.policies.call_async(job, "job_validate", conf=self._manager.conf)
         finally:
             job.jobspec = before
 

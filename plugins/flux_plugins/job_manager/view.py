@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flux.errors import FluxError
 from flux_plugins.job_manager.job import Event, Job
 from flux_plugins.job_manager.machine import STATE_EVENTS
+from flux_plugins.job_manager.policy_wire import JOB_FIELDS
 
 if TYPE_CHECKING:
     from flux.job.Jobspec import Jobspec
@@ -98,6 +99,11 @@ class JobView:
     @property
     def perilogs(self) -> list[str]:
         return sorted(self._job.prologs | self._job.epilogs)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the process of an isolated policy is told of the job."""
+        found = {field: getattr(self, field) for field in JOB_FIELDS}
+        return {**found, "jobspec": self._job.jobspec, "dependencies": self._job.dependencies}
 
     def dependency_add(self, description: str) -> bool:
         if description in self._job.dependencies:
