@@ -113,7 +113,7 @@ def test_drain_and_idle_wait_for_jobs(run: Run) -> None:
         ("start nope", "start: 'nope' is not a valid queue"),
         ("start -q batch debug", "Conflicting queues specified as --queue=batch and debug"),
         ("list -q nope", "No such queue: nope; there are batch, debug, express"),
-        ("list -o {nope}", "Unknown format field: nope"),
+        ("list -o {zzz}", "Unknown format field: zzz"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run: Run, words: str, why: str) -> None:

@@ -200,7 +200,7 @@ def test_housekeeping_knows_its_job(site: Site) -> None:
         (["kill", "--all", "--jobid=f1"], "do not specify --jobid with --all"),
         (["kill", "--targets=nohost"], "didn't find nohost in instance hostlist"),
         (["kill", "--all", "-s999"], "Invalid signal number"),
-        (["list", "-o", "{nope}"], "Unknown format field: nope"),
+        (["list", "-o", "{zzz}"], "Unknown format field: zzz"),
     ],
 )
 def test_wrong_requests_about_housekeeping_are_refused(site: Site, words: list[str], why: str) -> None:
