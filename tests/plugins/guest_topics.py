@@ -23,7 +23,7 @@ OPEN = {
     "job-ingest": "submit",
     "job-list": "list list-id list-attrs job-stats stats-get",
     "job-manager": "raise raiseall kill killall urgency memo update getattr getinfo stats-get alloc-query queue-list "
-    "queue-status events-journal-cancel",
+    "explain queue-status events-journal-cancel",
     "kvs": "lookup lookup-plus getroot wait-version commit setroot-pause setroot-unpause",
     "kvs-watch": "lookup",
     "module": "list disconnect",

@@ -342,6 +342,11 @@ def job_update(job: Job, updates: Mapping[str, Any]) -> None:
 
 
 @hookspec
+def job_explain(job: Job) -> str | None:
+    """`flux job explain`: what this policy keeps the job waiting for, as a sentence; None when it does not."""
+
+
+@hookspec
 def job_inactive_add(job: Job) -> None:
     """The job has been added to the inactive jobs; also at restart."""
 

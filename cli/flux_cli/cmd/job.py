@@ -37,6 +37,7 @@ ACTIONS = {
     "cancel": _action("job_raise", "cancel", "cancel jobs"),
     "cancelall": _action("job_raise", "cancelall", "cancel many jobs"),
     "eventlog": _action("job_events", "eventlog", "show the events of a job"),
+    "explain": _action("job_explain", "explain", "say why a job is where it is"),
     "hostpids": _action("job_tasks", "hostpids", "print host and process id of a job's tasks"),
     "id": _action("job_info", "id_", "convert job ids between encodings"),
     "info": _action("job_info", "info", "print what is stored of a job: jobspec, R, J, eventlog"),

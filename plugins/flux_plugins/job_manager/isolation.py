@@ -91,6 +91,10 @@ class Isolation:
         """Policy to why it is not asked at present."""
         return {name: process.broken for name, process in self.processes.items() if process.broken}
 
+    def asking(self, jobid: int) -> list[list[str]]:
+        """Policies whose answer about a job is outstanding, and why they are not asked, or ""."""
+        return [[name, p.broken] for name, p in self.processes.items() if p.waits_for(jobid)]
+
     # -- jobs that wait for a policy which could not be asked
 
     def hold(self, view: JobView, name: str) -> None:

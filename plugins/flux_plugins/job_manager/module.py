@@ -14,6 +14,7 @@ from flux.module import ALL, DEFERRED, USER, Module, request
 from flux.module.access import check_public
 from flux_plugins.job_manager import payloads, restart, submit
 from flux_plugins.job_manager.control import Control
+from flux_plugins.job_manager.explain import explain
 from flux_plugins.job_manager.housekeeping import read_config
 from flux_plugins.job_manager.listing import Listing
 from flux_plugins.job_manager.machine import IllegalEvent
@@ -230,6 +231,10 @@ class JobManager(Module):
     def stats_get(self, msg: Message) -> dict[str, Any]:
         check_public(self.conf, msg)
         return {**self.runner.counters.as_dict(), **self.stats()}
+
+    @request("explain", allow=USER, payload=payloads.JobId)
+    async def explain(self, msg: Message, req: payloads.JobId) -> Any:
+        return await explain(self.manager, msg, req)
 
     @request("alloc-query", allow=USER)
     def alloc_query(self, msg: Message) -> Any:

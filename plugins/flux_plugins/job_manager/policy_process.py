@@ -39,7 +39,7 @@ LOAD_TIME = 60.0
 
 _SUBMISSION = ("job_create", "job_validate", "job_dependency")
 _STATES = ("job_state_depend", "job_state_priority", "job_state_sched", "job_state_run", "job_state_cleanup")
-ASKED = {*_SUBMISSION, *_STATES, "job_priority_get", "job_update_request", "plugin_query"}
+ASKED = {*_SUBMISSION, *_STATES, "job_priority_get", "job_update_request", "plugin_query", "job_explain"}
 """Hooks whose answer matters; of the others the process is told."""
 
 
@@ -159,6 +159,11 @@ class PolicyProcess:
         """Of its process, 0 while there is none."""
         return 0 if self._child is None else self._child.process.pid
 
+    def waits_for(self, jobid: int) -> bool:
+        """True while it has yet to answer a question about a job."""
+        calls = [*self._calls.values(), *self._parked]
+        return any(call.hook != "job_explain" and (call.message.get("job") or {}).get("id") == jobid for call in calls)
+
     def describe(self) -> dict[str, Any]:
         """For `flux jobtap query`."""
         limits = {"deadline": self.containment.deadline, "on-error": self.containment.on_error}
@@ -210,7 +215,7 @@ class PolicyProcess:
     def _answer_for(self, call: Call, reason: str) -> None:
         """Answer in place of a policy that cannot be asked."""
         on_error = self.containment.on_error
-        if call.hook in ("plugin_query", "job_state_cleanup") or on_error == "ignore":
+        if call.hook in ("plugin_query", "job_explain", "job_state_cleanup") or on_error == "ignore":
             _resolve(call, None)
         elif on_error == "refuse" or call.hook == "job_update_request":
             _resolve(call, error=FluxError(errno.EAGAIN, f"policy {self.name} cannot decide: {reason}"))
