@@ -76,7 +76,8 @@ class Control:
         selected = list(jobs)
         if not dry_run:
             for job in selected:
-                function(job)
+                if job.is_active:  # what was done to another may have ended it
+                    function(job)
         return {"count": len(selected), "errors": 0}
 
     # -- urgency, memo
