@@ -140,13 +140,15 @@ def exec_true(size: int) -> Callable[[System], float]:
     return measure
 
 
-def job_rate(count: int) -> Callable[[System], float]:
+def job_rate(count: int, *options: str) -> Callable[[System], float]:
     def measure(system: System) -> float:
-        submit = [system.flux, "submit", f"--cc=1-{count}", "--quiet", "--wait", "true"]
+        submit = [system.flux, "submit", f"--cc=1-{count}", "--quiet", "--wait", *options, "true"]
         return printed(system.inside(*system.script("commands.py", "1", *submit))) / count
 
     return measure
 
+
+TEST_EXECUTION = "--setattr=system.exec.test.run_duration=0.001s"
 
 ALL = {
     "start-1": Workload("instance start and stop, 1 broker", start_of(1), False, ""),
@@ -159,6 +161,7 @@ ALL = {
     "submit": Workload("flux submit true", submit_true, False, "<= 0.5"),
     "bulksubmit": Workload("flux bulksubmit of 10,000 inputs", bulk_rate(10_000), True, ">= 2.0"),
     "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
+    "jobs-test": Workload("jobs of test execution", job_rate(1000, TEST_EXECUTION), True, ">= 3.0"),
     "ping-depth-1": Workload("RPC to the next broker", distant(1, 0), False, ""),
     "ping-depth-4": Workload("RPC over 4 brokers", distant(4, 0), False, ""),
     "ping-depth-8": Workload("RPC over 8 brokers", distant(8, 0), False, ""),
