@@ -45,6 +45,7 @@ class _Member:
         self.pidfd = os.pidfd_open(pid)
         self.buffer = b""
         self.exit_code: int | None = None
+        self.ended = False  # by us, because another has gone
         self.on_exit: list[Callable[[int], None]] = []
 
 
@@ -347,6 +348,7 @@ class _Launcher:
         for member in self.members.values():
             if member.exit_code is None:
                 print(f"flux-start: ending broker {member.rank} (pid {member.pid}): {signum.name}", file=sys.stderr)
+                member.ended = True
                 os.kill(member.pid, signum)
         self.deadline = None if self.asked else time.monotonic() + _TERM_GRACE
         self.asked = True
@@ -356,8 +358,10 @@ class _Launcher:
             os.kill(self.members[0].pid, signum)
 
     def _exit_code(self) -> int:
-        codes = [member.exit_code or 0 for _rank, member in sorted(self.members.items())]
-        return max(codes) if self.args.test_exit_mode == "any" else codes[0]
+        if self.args.test_exit_mode == "leader":
+            return self.members[0].exit_code or 0
+        by_themselves = [member.exit_code or 0 for member in self.members.values() if not member.ended]
+        return max(by_themselves) or max(member.exit_code or 0 for member in self.members.values())
 
 
 def _execute(words: list[str], sock: socket.socket, environ: dict[str, str]) -> int:

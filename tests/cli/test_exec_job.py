@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,13 @@ def running(instance: Callable[..., Instance]) -> Instance:
 
 
 @pytest.fixture
-def job(running: Instance) -> str:
+def job(running: Instance) -> Iterator[str]:
     """A job that sleeps on two nodes, as soon as its shells answer."""
     jobid = running.run("flux", "submit", "-N2", "sleep", "1000").stdout.strip()
     running.run("flux", "job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
-    return jobid
+    yield jobid
+    running.run("flux", "cancel", jobid)
+    running.run("flux", "job", "wait-event", jobid, "clean")
 
 
 def test_it_runs_at_the_places_of_the_job(running: Instance, job: str) -> None:
