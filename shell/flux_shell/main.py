@@ -15,8 +15,9 @@ from flux.hooks.host import PluginHost
 from flux.job import fluid
 from flux.rpc import RPC
 from flux_shell import stack
+from flux_shell.core import Options
 from flux_shell.job import Job, JobError, unwrap
-from flux_shell.shell import Options, Shell
+from flux_shell.shell import Shell
 
 __all__ = ["main", "preload"]
 

@@ -1,0 +1,191 @@
+"""What a shell is made of: its handle, reactor and plugin stack, its log, and what errors do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flux.core.handle import Flux
+from flux.core.reactor import Reactor
+from flux.core.steady import SteadyRPC
+from flux.errors import FluxError
+from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
+from flux.job import fluid
+from flux_shell.job import Job
+from flux_shell.journal import Journal
+from flux_shell.task import Task
+
+__all__ = ["LOG_DEBUG", "LOG_ERR", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
+
+LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 0, 3, 4, 6, 7
+_LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 5: "NOTICE", 6: "INFO", 7: "DEBUG"}
+KILL_TIMEOUT = 5.0
+"""Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""
+
+
+class Options(NamedTuple):
+    """What the command line says."""
+
+    standalone: bool = False
+    initrc: str = ""
+    verbose: int = 0
+
+
+class ShellFatal(Exception):
+    """The job cannot go on. status: exit code of the shell."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Terminated(Exception):
+    """A signal arrived before there was a task to pass it on to."""
+
+
+class ShellCore:
+    """State of a shell, and what all of its parts use.
+
+    Args:
+        job: what is to be run. stack: its plugins. flux: handle; None when standalone.
+        broker_rank: of the broker this shell was started by.
+        jobid_path: job ids of the enclosing instances, as in FLUX_JOB_ID_PATH.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        stack: PluginHost,
+        flux: Flux | None,
+        options: Options,
+        broker_rank: int = 0,
+        jobid_path: str = "",
+    ) -> None:
+        self.job = job
+        self.jobid = job.id
+        self.stack = stack
+        self.cli = options
+        self.flux: Any = flux
+        self.standalone = flux is None
+        self.reactor: Reactor = Reactor() if flux is None else flux.get_reactor()
+        self.rank = 0 if self.standalone else job.rank_of(broker_rank)
+        self.size = len(job.nodes)
+        self.options = job.options
+        self.verbose = max(options.verbose, int(job.options.get("verbose") or 0))
+        self.env = self._environment(jobid_path)
+        self.tasks: list[Task] = []
+        self.status = 0
+        self._fatal_status: int | None = None
+        self.current_task: Task | None = None
+        self.service = f"{os.getuid()}-shell-{fluid.encode(job.id, 'f58plain')}"
+        self.journal = None if flux is None else Journal(flux, f"job-{job.id}")
+        self._barriers = 0
+        self._running = 0
+        self._watched: set[Task] = set()
+        self._lost = False
+        self._ending = False
+        stack.on_error = self._hook_failed
+
+    def _environment(self, jobid_path: str) -> dict[str, str]:
+        asked = self.job.env
+        env = dict(os.environ) if asked is None else {k: v for k, v in asked.items() if v is not None}
+        for name in ("FLUX_URI", "FLUX_KVS_NAMESPACE"):
+            if name in os.environ:
+                env[name] = os.environ[name]
+        f58 = fluid.encode(self.job.id, "f58")
+        env["FLUX_JOB_ID"] = f58
+        env["FLUX_JOB_ID_PATH"] = jobid_path.rstrip("/") + "/" + f58
+        env["FLUX_JOB_SIZE"] = str(self.job.ntasks)
+        env["FLUX_JOB_NNODES"] = str(self.size)
+        return env
+
+    # -- the reactor
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Serve tasks, requests and timers until done() is true, or the broker is lost and all tasks have ended."""
+        while not done() and not (self._lost and not self._running):
+            self._flush()
+            try:
+                self.reactor.run_once()
+            except FluxError:
+                if self.flux is None or self.flux.session.error is None:
+                    raise
+            if self.flux is not None and self.flux.session.error is not None and not self._lost:
+                self._lose()
+
+    def _flush(self) -> None:
+        if self.journal is not None and not self._lost:
+            self.journal.flush()
+
+    def _lose(self) -> None:
+        """The broker is gone, and with it whoever could end the tasks: end them."""
+        self._lost = True
+        sys.stderr.write(f"flux-shell[{self.rank}]: ERROR: lost connection to the broker: {self.flux.session.error}\n")
+        self.status = max(self.status, 1)
+        self.kill_tasks(signal.SIGTERM)
+        self.reactor.call_later(KILL_TIMEOUT, lambda: self.kill_tasks(signal.SIGKILL))
+
+    # -- errors and log
+
+    def die(self, message: str, status: int = 1) -> None:
+        if self._ending:
+            self.log(LOG_ERR, message)
+        else:
+            raise ShellFatal(message, status)
+
+    def _fatal(self, message: str, status: int) -> None:
+        self._fatal_status = status
+        self._ending = True
+        self.log(LOG_EMERG, message)
+        if self.flux is not None and not self._lost:
+            self._raise(message, status)
+
+    def _raise(self, note: str, status: int) -> None:
+        """Raise a fatal exception on the job; its wait_status makes the job's status this one (RFC 32)."""
+        request = {"id": self.jobid, "type": "exec", "severity": 0, "note": note, "wait_status": status << 8}
+        raised = SteadyRPC(self.flux, lambda: self.flux.rpc("job-manager.raise", request))
+        self.run_until(raised.is_ready)
+        try:
+            raised.get()
+        except FluxError as exc:
+            if exc.errno != errno.ENOENT:  # the job is over already
+                sys.stderr.write(f"flux-shell[{self.rank}]: ERROR: raising a job exception: {exc}\n")
+
+    def log(self, level: int, message: str, component: str = "") -> None:
+        if level >= LOG_DEBUG and not self.verbose:
+            return
+        if self.standalone or not self.stack.has("shell_log"):
+            where = f"{component}: " if component else ""
+            sys.stderr.write(f"flux-shell[{self.rank}]: {_LEVELS[level]}: {where}{message}\n")
+        self.call("shell.log", shell=self, level=level, message=message, component=component)
+
+    def _hook_failed(self, failure: HookFailure) -> None:
+        if isinstance(failure.error, (ShellFatal, Terminated)) and not self._ending:
+            raise failure.error
+        if failure.policy is ErrorPolicy.FATAL and not self._ending:
+            raise ShellFatal(str(failure)) from failure.error
+        if failure.hook == "shell_log":
+            sys.stderr.write(f"flux-shell[{self.rank}]: ERROR: {failure}\n")
+        else:
+            self.log(LOG_ERR, str(failure))
+
+    # -- what plugins call besides
+
+    def call(self, topic: str, **kwargs: Any) -> list[Any]:
+        return self.stack.call(topic.replace(".", "_").replace("-", "_"), **kwargs)
+
+    def call_task(self, topic: str, task: Task) -> None:
+        """Call a task hook; `current_task` is that task meanwhile."""
+        self.current_task = task
+        try:
+            self.call(topic, shell=self, task=task)
+        finally:
+            self.current_task = None
+
+    def kill_tasks(self, signum: int) -> None:
+        for task in self.tasks:
+            task.kill(signum)

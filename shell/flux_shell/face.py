@@ -1,0 +1,93 @@
+"""What plugins call: events, requests of other shells and to them, completion references."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flux.core.handle import Flux
+from flux.errors import FluxError
+from flux.hooks.host import PluginHost
+from flux.rpc import RPC
+from flux_shell.core import ShellCore
+from flux_shell.job import Job
+from flux_shell.mail import Outbox
+from flux_shell.service import Service
+
+__all__ = ["ShellFace"]
+
+
+class ShellFace(ShellCore):
+    """A shell as its plugins see it (contract: `flux.hooks.shell.ShellApi`)."""
+
+    def __init__(self, job: Job, stack: PluginHost, flux: Flux | None, *args: Any) -> None:
+        super().__init__(job, stack, flux, *args)
+        self._service = None if flux is None else Service(flux, self.service, f"shell-{job.id}.")
+        self._outbox = None if flux is None else Outbox(flux, self.rank, self.rpc)
+        self._refs: dict[str, int] = {}
+        self._held: list[tuple[str, dict[str, Any]]] | None = []
+        self._init_context: dict[str, Any] = {}
+
+    # -- events of the job
+
+    def post_event(self, name: str, context: dict[str, Any]) -> None:
+        if self._held is None:
+            self._append_event(name, context)
+        else:
+            self._held.append((name, context))
+
+    def _append_event(self, name: str, context: dict[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.append("exec.eventlog", name, context)
+
+    def _release_events(self) -> None:
+        """shell.start is posted: now come the events that plugins and other shells had before it."""
+        held, self._held = self._held or [], None
+        for name, context in held:
+            self._append_event(name, context)
+
+    def add_event_context(self, name: str, context: dict[str, Any]) -> None:
+        """Add to the context of an event still to come; only shell.init takes more."""
+        if name != "shell.init":
+            raise FluxError(errno.EINVAL, f"no context can be added to the event {name}, only to shell.init")
+        self._init_context.update(context)
+
+    # -- other shells, and who else sends requests
+
+    def on_request(self, method: str, callback: Callable[[Any], Any]) -> None:
+        if self._service is not None:
+            self._service.on_request(method, callback)
+
+    def on_event(self, name: str, callback: Callable[[Any], Any]) -> None:
+        if self._service is not None:
+            self._service.on_event(name, callback)
+
+    def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
+        self._need_others()
+        assert self._outbox is not None
+        self._outbox.send(shell_rank, method, payload)
+
+    def rpc(self, shell_rank: int, method: str, payload: dict[str, Any]) -> RPC:
+        self._need_others()
+        return RPC(self.flux, f"{self.service}.{method}", payload, self.job.nodes[shell_rank].rank)
+
+    def _need_others(self) -> None:
+        if self.flux is None:
+            raise FluxError(errno.ENOTCONN, "a standalone shell has no other shells")
+
+    def others(self) -> Iterator[int]:
+        """Ranks of the other shells."""
+        return (rank for rank in range(self.size) if rank != self.rank)
+
+    # -- how long the shell lives
+
+    def add_completion_ref(self, name: str) -> None:
+        self._refs[name] = self._refs.get(name, 0) + 1
+
+    def remove_completion_ref(self, name: str) -> None:
+        if name not in self._refs:
+            raise FluxError(errno.ENOENT, f"no completion reference is named {name!r}")
+        self._refs[name] -= 1
+        if not self._refs[name]:
+            del self._refs[name]
