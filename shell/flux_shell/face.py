@@ -12,6 +12,7 @@ from flux.hooks.host import PluginHost
 from flux.rpc import RPC
 from flux_shell.core import ShellCore
 from flux_shell.job import Job
+from flux_shell.journal import Journal
 from flux_shell.mail import Outbox
 from flux_shell.service import Service
 
@@ -79,6 +80,11 @@ class ShellFace(ShellCore):
     def others(self) -> Iterator[int]:
         """Ranks of the other shells."""
         return (rank for rank in range(self.size) if rank != self.rank)
+
+    @property
+    def flows(self) -> list[Journal | Outbox]:
+        """What output leaves this shell by: when one is full, tasks have to wait."""
+        return [flow for flow in (self.journal, self._outbox) if flow is not None]
 
     # -- how long the shell lives
 

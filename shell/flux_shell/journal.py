@@ -14,6 +14,9 @@ from flux.kvs.txn import KVSTxn
 
 __all__ = ["Journal"]
 
+HIGH_WATER = 8 << 20
+"""Characters that wait to be committed before tasks are made to wait too."""
+
 
 class Journal:
     """Appends to eventlogs (RFC 18) of the job's guest namespace.
@@ -29,7 +32,13 @@ class Journal:
         self._in_flight = False
         self.backlog = 0
         """Characters that are not committed yet."""
-        self.on_drained: Callable[[], None] | None = None
+        self.on_drained: list[Callable[[], None]] = []
+        """Called after each commit."""
+
+    @property
+    def is_full(self) -> bool:
+        """True when tasks should wait before they write more."""
+        return self.backlog > HIGH_WATER
 
     @property
     def idle(self) -> bool:
@@ -61,5 +70,5 @@ class Journal:
         except FluxError as exc:
             sys.stderr.write(f"flux-shell: job output or events are lost: KVS commit: {exc}\n")
         self.flush()
-        if self.on_drained is not None:
-            self.on_drained()
+        for callback in self.on_drained:
+            callback()

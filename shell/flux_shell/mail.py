@@ -19,6 +19,9 @@ from flux.rpc import RPC
 
 __all__ = ["Inbox", "Outbox"]
 
+MOST_OPEN = 16
+"""Letters with output that may be on their way from one shell before its tasks are made to wait."""
+
 Post = Callable[[int, str, dict[str, Any]], RPC]
 
 
@@ -30,6 +33,7 @@ class Outbox:
 
     Attributes:
         patient: False to give up what cannot be delivered at once.
+        on_drained: called as letters are received, once there are few enough.
     """
 
     def __init__(self, flux: Any, rank: int, post: Post) -> None:
@@ -37,11 +41,17 @@ class Outbox:
         self._numbers: dict[int, int] = {}
         self._open = 0
         self.patient = True
+        self.on_drained: list[Callable[[], None]] = []
 
     @property
     def idle(self) -> bool:
         """True when every letter was received, or given up."""
         return not self._open
+
+    @property
+    def is_full(self) -> bool:
+        """True when so many letters are on their way that tasks should wait before they write more."""
+        return self._open >= MOST_OPEN
 
     def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
         number = self._numbers[shell_rank] = self._numbers.get(shell_rank, 0) + 1
@@ -62,6 +72,9 @@ class Outbox:
             if exc.errno != errno.ENOSYS:  # a shell that has ended needs no letters
                 sys.stderr.write(f"flux-shell[{self._rank}]: ERROR: {method} to shell {shell_rank}: {exc}\n")
         self._open -= 1
+        if not self.is_full:
+            for callback in self.on_drained:
+                callback()
 
 
 class Inbox:

@@ -19,6 +19,7 @@ BUILTINS = (
     "taskmap",
     "affinity",
     "pmi",
+    "pty",
     "input",
     "output",
     "kill",

@@ -36,7 +36,11 @@ def find_program(name: str, env: Mapping[str, str]) -> str:
 
 
 class Task:
-    """A task of this shell (contract: `flux.hooks.shell.TaskApi`)."""
+    """A task of this shell (contract: `flux.hooks.shell.TaskApi`).
+
+    Attributes:
+        terminal: device that becomes its controlling terminal, stdin, stdout and stderr; "" for none.
+    """
 
     def __init__(self, rank: int, localid: int, argv: list[str], env: dict[str, str]) -> None:
         self.rank = rank
@@ -46,6 +50,7 @@ class Task:
         self.state = "Init"
         self.pid = -1
         self.status = -1
+        self.terminal = ""
         self._fds: dict[int, int] = {}
 
     # -- what plugins call
@@ -112,7 +117,9 @@ class Task:
         self._fds.clear()
 
     def _spawn(self, path: str, own_group: bool) -> int:
-        group = {"setpgroup": 0} if own_group else {}
+        group: dict[str, Any] = {"setpgroup": 0} if own_group else {}
+        if self.terminal:
+            group = {"setsid": True}
         actions = self._file_actions()
         for fd in self._kept():
             os.set_inheritable(fd, True)
@@ -125,6 +132,9 @@ class Task:
             return os.posix_spawn("/bin/sh", ["sh", path, *self.argv[1:]], self.env, **options)
 
     def _file_actions(self) -> list[Any]:
+        if self.terminal:  # the leader of a session gets the first terminal that it opens
+            copies = [(os.POSIX_SPAWN_DUP2, 0, target) for target in (1, 2)]
+            return [(os.POSIX_SPAWN_OPEN, 0, self.terminal, os.O_RDWR, 0), *copies]
         actions: list[Any] = []
         for target in (0, 1, 2):
             if target in self._fds:
@@ -152,11 +162,13 @@ class Task:
 
     def _run_child(self, path: str, own_group: bool, before_exec: Callable[[], None], report: int) -> NoReturn:
         try:
-            if own_group:
+            if self.terminal:
+                os.setsid()
+            elif own_group:
                 os.setpgid(0, 0)
-            null = os.open(os.devnull, os.O_RDWR)
+            other = os.open(self.terminal or os.devnull, os.O_RDWR)
             for target in (0, 1, 2):
-                os.dup2(self._fds.get(target, null), target)
+                os.dup2(other if self.terminal else self._fds.get(target, other), target)
             for fd in self._kept():
                 os.set_inheritable(fd, True)
             for signum in _RESET:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ __all__ = ["Reader", "Writer", "pipe"]
 
 _READ_SIZE = 65536
 _LONGEST_LINE = 4194304
+_READS_NO_MORE = (errno.EPIPE, errno.EIO)
 
 
 def pipe() -> tuple[int, int]:
@@ -53,6 +55,10 @@ class Reader:
             data = os.read(self._fd, _READ_SIZE)
         except BlockingIOError:
             return
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise
+            data = b""  # nobody has the terminal open any more
         if not data:
             self.close()
             self._on_data(self._partial, True)
@@ -103,7 +109,9 @@ class Writer:
         except BlockingIOError:
             self._wait()
             return
-        except BrokenPipeError:
+        except OSError as exc:
+            if exc.errno not in _READS_NO_MORE:
+                raise
             self.close()
             return
         self._unwait()

@@ -37,6 +37,7 @@ class TaskApi(Protocol):
         argv, env: what is executed; a plugin may change both until the task is started.
         state: "Init", "Running" or "Exited".
         pid, status: process id; wait status once exited, else -1.
+        terminal: device that becomes its controlling terminal, stdin, stdout and stderr; "" for none.
     """
 
     rank: int
@@ -46,6 +47,7 @@ class TaskApi(Protocol):
     state: str
     pid: int
     status: int
+    terminal: str
 
     def info(self) -> dict[str, Any]:
         """localid, rank, state, pid, wait_status, exitcode, signaled (flux_shell_task_get_info(3))."""
@@ -194,6 +196,15 @@ def shell_exit(shell: ShellApi) -> None:
 @hookspec
 def shell_lost(shell: ShellApi, shell_rank: int, severity: int) -> None:
     """Another shell of the job was lost; called in shell 0."""
+
+
+@hookspec
+def shell_output(shell: ShellApi, stream: str, rank: int, data: bytes, eof: bool) -> None:
+    """Output of a task that does not come through its pipes, but from its terminal.
+
+    Args:
+        stream: "stdout" or "stderr". rank: of the task. data: any number of bytes. eof: True when the stream ends here.
+    """
 
 
 @hookspec

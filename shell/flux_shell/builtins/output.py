@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flux.constants import IDSET_FLAG_BRACKETS, IDSET_FLAG_RANGE
-from flux.hooks.shell import hookimpl
+from flux.hooks.shell import DEFERRED, hookimpl
 from flux.idset import IDset
 from flux.message import Message
 from flux.stdio import decode_io
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Output"]
 
 STREAMS = {"stdout": 1, "stderr": 2}
-HIGH_WATER = 8 << 20
-"""Characters of output that wait to be committed before tasks are made to wait too."""
 
 
 class Output:
@@ -32,6 +30,7 @@ class Output:
         self._sinks: dict[str, Sink] = {}
         self._readers: list[Reader] = []
         self._remote: dict[int, int] = {}
+        self._unanswered: list[Message] = []
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
@@ -41,7 +40,8 @@ class Output:
             self._sinks[stream] = self._sink(stream)
         if shell.journal is None:
             return
-        shell.journal.on_drained = self._resume
+        for flow in shell.flows:
+            flow.on_drained.append(self._resume)
         if shell.rank == 0:
             self._write_header()
             self._expect_others()
@@ -95,9 +95,11 @@ class Output:
     @hookimpl
     def task_init(self, shell: Shell, task: Task) -> None:
         for stream, target in STREAMS.items():
+            shell.add_completion_ref("output")
+            if task.terminal:
+                continue  # its session calls shell.output
             read, write = pipe()
             task.pass_fd(write, target)
-            shell.add_completion_ref("output")
             lines = not self._unbuffered[stream]
             self._readers.append(Reader(shell.reactor, read, partial(self._local, task.rank, stream), lines))
 
@@ -105,19 +107,25 @@ class Output:
         self._sinks[stream].write(rank, data, eof)
         if eof:
             self._shell.remove_completion_ref("output")
-        self._pause()
-
-    def _pause(self) -> None:
-        journal = self._shell.journal
-        if journal is not None and journal.backlog > HIGH_WATER:
+        if self._is_full():
             for reader in self._readers:
                 reader.pause()
 
+    def _is_full(self) -> bool:
+        return any(flow.is_full for flow in self._shell.flows)
+
     def _resume(self) -> None:
-        journal = self._shell.journal
-        if journal is not None and journal.backlog <= HIGH_WATER:
-            for reader in self._readers:
-                reader.resume()
+        if self._is_full():
+            return
+        unanswered, self._unanswered = self._unanswered, []
+        for msg in unanswered:
+            self._shell.flux.respond(msg)
+        for reader in self._readers:
+            reader.resume()
+
+    @hookimpl
+    def shell_output(self, stream: str, rank: int, data: bytes, eof: bool) -> None:
+        self._local(rank, stream, data, eof)
 
     # -- streams of the other shells
 
@@ -130,15 +138,19 @@ class Output:
             for _ in range(self._remote[rank]):
                 shell.add_completion_ref("remote-output")
 
-    def _write(self, msg: Message) -> None:
+    def _write(self, msg: Message) -> Any:
         request = msg.payload
         if request["name"] == "log":
             self._append_log(request["context"])
-            return
+            return None
         chunk = decode_io(request["context"])
         self._sinks[chunk.stream].write(int(chunk.rank), chunk.data, chunk.eof)
         if chunk.eof:
             self._drop_remote(request["shell_rank"], 1)
+        if not self._is_full():
+            return None
+        self._unanswered.append(msg)  # so that the sender makes its tasks wait
+        return DEFERRED
 
     def _drop_remote(self, shell_rank: int, count: int) -> None:
         count = min(count, self._remote.get(shell_rank, 0))
