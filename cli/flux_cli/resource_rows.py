@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import time
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
@@ -116,30 +115,13 @@ def show(rows: list[Row], args: Any, formats: Mapping[str, str]) -> int:
 
 
 def _print(rows: list[Row], text: str, header: bool) -> None:
-    from flux.job.info_format import HeaderFormatter, JobFormatter
+    from flux.output_format import OutputFormat
 
-    text = _check(text, rows)
-    if header:
-        print(HeaderFormatter().format(text, **HEADINGS).rstrip())
-    for item in rows:
-        print(JobFormatter().format(text, job=item).rstrip())
-
-
-def _check(text: str, rows: list[Row]) -> str:
-    """The format without the fields marked `?:` that no row has anything in. CommandError when it is wrong."""
-    kept = ""
     try:
-        for literal, name, spec, conversion in string.Formatter().parse(text):
-            optional = literal.endswith("?:")
-            kept += (literal.removesuffix("?:") if optional else literal).replace("{", "{{").replace("}", "}}")
-            if name is None:
-                continue
-            if name not in HEADINGS:
-                die(f"Unknown format field: {name}; known are {', '.join(HEADINGS)}")
-            if not optional or any(getattr(row, name) for row in rows):
-                kept += f"{{{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
-            else:
-                kept = kept.removesuffix(" ")
+        shown = OutputFormat(OutputFormat(text, HEADINGS).filter(rows, not header), HEADINGS)
     except ValueError as exc:
-        die(f"the format {text!r} is malformed: {exc}")
-    return kept
+        die(str(exc))
+    if header:
+        print(shown.header().rstrip())
+    for item in shown.sort_items(list(rows)):
+        print(shown.format(item).rstrip())

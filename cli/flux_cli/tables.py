@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flux.job.info_format import HeaderFormatter, JobFormatter
+from flux.output_format import OutputFormat
 from flux_cli.common import die
 
 __all__ = ["Format", "show"]
@@ -44,13 +43,16 @@ def show(
     if text.startswith("get-config="):
         _print_config(text.removeprefix("get-config="), formats)
         return 0
-    parts = _parse(formats[text].text if text in formats else text, headings)
-    found = rows()
-    shown = _without_empty(parts, found)
+    try:
+        table = OutputFormat(formats[text].text if text in formats else text, headings)
+    except ValueError as exc:
+        die(str(exc))
+    found = list(rows())
+    shown = OutputFormat(table.filter(found, not header), headings)
     if header:
-        print(HeaderFormatter().format(shown, **headings).rstrip())
-    for row in found:
-        print(JobFormatter().format(shown, job=row).rstrip())
+        print(shown.header().rstrip())
+    for row in shown.sort_items(found):
+        print(shown.format(row).rstrip())
     return 0
 
 
@@ -58,37 +60,3 @@ def _print_config(name: str, formats: Mapping[str, Format]) -> None:
     if name not in formats:
         die(f"--format: No such format {name}: there are {', '.join(formats)}")
     print(f"[formats.{name}]\ndescription = \"{formats[name].description}\"\nformat = '''{formats[name].text}'''")
-
-
-class _Part(NamedTuple):
-    literal: str
-    field: str | None
-    spec: str
-    optional: bool
-
-
-def _parse(text: str, headings: Mapping[str, str]) -> list[_Part]:
-    parts = []
-    try:
-        for literal, field, spec, conversion in string.Formatter().parse(text):
-            if field is not None and field not in headings:
-                die(f"Unknown format field: {field}")
-            marked = f"{'!' + conversion if conversion else ''}{':' + spec if spec else ''}"
-            parts.append(_Part(literal.removesuffix("?:"), field, marked, field is not None and literal.endswith("?:")))
-    except ValueError as exc:
-        die(f"Error in user format: {exc}")
-    return parts
-
-
-def _without_empty(parts: list[_Part], rows: Sequence[Any]) -> str:
-    """The format without the fields marked `?:` that no row has anything in."""
-    text = ""
-    for literal, field, spec, optional in parts:
-        text += literal.replace("{", "{{").replace("}", "}}")
-        if field is None:
-            continue
-        if not optional or any(JobFormatter().get_field(field, (), {"job": row})[0] for row in rows):
-            text += f"{{{field}{spec}}}"
-        else:
-            text = text.removesuffix(" ")
-    return text

@@ -178,5 +178,6 @@ def to_remote(uri: str) -> str:
 
 def nearest(uri: str) -> str:
     """The URI without ssh where its socket is on this host."""
-    local = to_local(uri)
-    return local if os.path.exists(local.removeprefix("local://")) else uri
+    from flux.job.info import JobURI
+
+    return JobURI(uri).nearest

@@ -52,7 +52,7 @@ def test_returncode(changes: dict[str, Any], returncode: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "status"), [(2, "PENDING"), (4, "PENDING"), (8, "PENDING"), (16, "RUNNING"), (32, "RUNNING")]
+    ("state", "status"), [(2, "DEPEND"), (4, "PRIORITY"), (8, "SCHED"), (16, "RUN"), (32, "CLEANUP")]
 )
 def test_status_of_active_states(state: int, status: str) -> None:
     assert statustostr(state, "") == status
@@ -112,7 +112,7 @@ def test_format_asks_only_for_what_it_shows() -> None:
 
 
 def test_unknown_field_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(ValueError, match="no field 'nnode', did you mean 'nnodes'"):
+    with pytest.raises(ValueError, match="Unknown format field: nnode, did you mean 'nnodes'"):
         JobInfoFormat("{nnode}")
     with pytest.raises(ValueError, match="format"):
         JobInfoFormat("{id")

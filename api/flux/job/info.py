@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from flux.job._info_text import begin_time, emoji, exit_reason
 from flux.job.JobID import JobID
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ _STATES = {
     64: ("INACTIVE", "I"),
 }
 _RESULTS = {1: ("COMPLETED", "CD"), 2: ("FAILED", "F"), 4: ("CANCELED", "CA"), 8: ("TIMEOUT", "TO")}
-_PENDING, _RUNNING, _INACTIVE = 2 | 4 | 8, 16 | 32, 64
+_PENDING, _RUN, _RUNNING, _INACTIVE = 2 | 4 | 8, 16, 16 | 32, 64
 _NEVER_RAN = -128
 
 _usernames: dict[int, str] = {}
@@ -71,12 +74,8 @@ def resulttostr(resultid: int | str, singlechar: bool = False) -> str:
 
 
 def statustostr(stateid: int, resultid: int | str, abbrev: bool = False) -> str:
-    """State and result in one word: PENDING, RUNNING, or the result."""
-    if stateid & _INACTIVE:
-        return resulttostr(resultid, abbrev)
-    if stateid & _RUNNING:
-        return "R" if abbrev else "RUNNING"
-    return "PD" if abbrev else "PENDING"
+    """State and result in one word: the result once there is one, else the state."""
+    return resulttostr(resultid, abbrev) if stateid & _INACTIVE else statetostr(stateid, abbrev)
 
 
 class JobURI(str):
@@ -89,6 +88,12 @@ class JobURI(str):
         """For programs on the host of that instance."""
         _, remote, path = self.partition("://")
         return f"local:///{path.partition('/')[2]}" if remote else ""
+
+    @property
+    def nearest(self) -> str:
+        """The same without ssh where its socket is on this host."""
+        local = self.local
+        return local if local and os.path.exists(local.removeprefix("local://")) else str(self)
 
 
 class AnnotationsInfo:
@@ -140,6 +145,11 @@ class InfoList(list[Any]):
         return format(str(self), spec)
 
 
+def _dependencies(texts: Iterable[str]) -> InfoList:
+    """Dependencies as they are shown: a begin time as the date that it is."""
+    return InfoList(begin_time(text) if text.startswith("begin-time=") else text for text in texts)
+
+
 class JobInfo:
     """One job.
 
@@ -151,6 +161,8 @@ class JobInfo:
 
     defaults: dict[str, Any] = {
         "t_depend": 0.0,
+        "t_priority": 0.0,
+        "t_sched": 0.0,
         "t_run": 0.0,
         "t_cleanup": 0.0,
         "t_inactive": 0.0,
@@ -181,7 +193,7 @@ class JobInfo:
         self.annotations = AnnotationsInfo(info.pop("annotations", None))
         self.sched = self.annotations.sched
         self.user = self.annotations.user
-        self.dependencies = InfoList(info.pop("dependencies", ()))
+        self.dependencies = _dependencies(info.pop("dependencies", ()))
         self.exception = ExceptionInfo(
             info.pop("exception_occurred", ""),
             info.pop("exception_severity", ""),
@@ -216,6 +228,18 @@ class JobInfo:
     @property
     def result_abbrev(self) -> str:
         return resulttostr(self.result_id, True)
+
+    @property
+    def state_emoji(self) -> str:
+        return emoji(self.state)
+
+    @property
+    def result_emoji(self) -> str:
+        return emoji(self.result)
+
+    @property
+    def status_emoji(self) -> str:
+        return emoji(self.status)
 
     @property
     def status(self) -> str:
@@ -259,21 +283,47 @@ class JobInfo:
     @property
     def contextual_info(self) -> str:
         """Where the job runs, or why it does not yet."""
-        if self.state_id & _PENDING:
-            return self._why_pending()
-        return str(self.nodelist)
+        return self._why_pending() if self.state_id & _PENDING else str(self.nodelist)
 
     def _why_pending(self) -> str:
-        if self.state_id == 4 and self.urgency == 0:
-            return "held"
-        if self.state_id == 2:
+        if self.state == "PRIORITY":
+            return "priority-wait"
+        if self.state == "DEPEND":
             return f"depends:{self.dependencies}"
-        return str(self.sched.reason_pending)
+        estimate = self.sched.t_estimate
+        if isinstance(estimate, int | float):
+            left = estimate - time.time()
+            return f"eta:{fsd(left) if left >= 0 else 'now'}"
+        if self.urgency == 0:
+            return "held"
+        return "priority-hold" if self.priority == 0 else str(self.sched.reason_pending)
+
+    @property
+    def inactive_reason(self) -> str:
+        """How an inactive job came to its end, in a few words; "" for others."""
+        if not self.state_id & _INACTIVE:
+            return ""
+        if self.result == "TIMEOUT":
+            return "Timeout"
+        if self.result == "CANCELED":
+            note = self.exception.note if self.exception.type == "cancel" else ""
+            return f"Canceled: {note}" if note else "Canceled"
+        if self.result == "FAILED" and self.exception.severity == 0 and self.exception.type != "exec":
+            note = self.exception.note
+            return f"Exception: type={self.exception.type}{f' note={note}' if note else ''}"
+        return exit_reason(int(self.returncode))
 
     @property
     def contextual_time(self) -> float:
         """Runtime, or the time limit of a job that does not run yet."""
         return float(self.duration) if self.state_id & _PENDING else self.runtime
+
+    def get_instance_info(self) -> JobInfo:
+        """Ask the running instance of Flux that the job is for `instance`, which is empty for other jobs. Blocks."""
+        from flux.job.instance import InstanceInfo
+
+        self.instance = InstanceInfo(self.uri.nearest if self.state_id == _RUN else "")
+        return self
 
     def to_dict(self, filtered: bool = True) -> dict[str, Any]:
         """All fields, as JSON can hold them.
@@ -284,14 +334,29 @@ class JobInfo:
         known = _DERIVED if hasattr(self, "userid") else _DERIVED[1:]
         fields = {name: getattr(self, name) for name in known}
         fields |= {name: value for name, value in vars(self).items() if not isinstance(value, _OBJECTS)}
-        fields["id"] = int(self.id)
+        fields |= {"id": int(self.id), "jobid": self.id.f58}
         fields["exception"] = self.exception.to_dict()
         fields["annotations"] = self.annotations.annotationsDict
         fields["dependencies"] = list(self.dependencies)
+        if self.uri:
+            fields["uri"] = str(self.uri)
         del fields["state_id"], fields["result_id"]
-        if not filtered:
-            return fields
-        return {name: value for name, value in fields.items() if value not in ("", {}, [])}
+        fields.pop("instance", None)
+        return _known(fields) if filtered else fields
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    if not fields["exception"]["occurred"]:
+        fields["exception"] = {"occurred": False}
+    if "uri" in fields:
+        user = {key: value for key, value in fields["annotations"]["user"].items() if key != "uri"}
+        others = {key: value for key, value in fields["annotations"].items() if key != "user"}
+        fields["annotations"] = {**others, "user": user} if user else others
+    return {name: value for name, value in fields.items() if value != "" and (value or not _unset_at_zero(name))}
+
+
+def _unset_at_zero(name: str) -> bool:
+    return name.startswith("t_") or name in ("runtime", "expiration")
 
 
 _OBJECTS = (AnnotationsInfo, ExceptionInfo, InfoList)

@@ -1,111 +1,20 @@
-"""Show jobs by a format string (flux-jobs(1), OUTPUT FORMAT; manual page ``flux.job.info``).
-
-Python's format syntax, with the conversions !D, !d, !F, !H, !P, the suffix "h" of a specification ("-" in place of
-nothing) and the suffix "+" (marks a value that was cut).
-"""
+"""Show jobs by a format string (flux-jobs(1), OUTPUT FORMAT; manual page ``flux.job.info``)."""
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
 
-if TYPE_CHECKING:
-    from flux.job.info import JobInfo
+from flux.output_format import HeaderFormatter, JobFormatter, OutputFormat
 
-__all__ = ["JobInfoFormat"]
-
-_NOTHING = frozenset(("", "0s", "0.0", "0:00:00", "1970-01-01T00:00:00"))
+__all__ = ["JobInfoFormat", "job_fields_to_attrs"]
 
 
-class JobFormatter(string.Formatter):
-    """Formats the fields of a job."""
-
-    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
-        value: Any = kwargs["job"]
-        for part in field_name.split("."):
-            value = getattr(value, part)
-        return value, field_name
-
-    def convert_field(self, value: Any, conversion: str | None) -> Any:
-        convert = _CONVERSIONS.get(conversion or "")
-        return super().convert_field(value, conversion) if convert is None else convert(value)
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        return _show(value, format_spec)
-
-
-class HeaderFormatter(JobFormatter):
-    """Formats the headings in the widths of the fields."""
-
-    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
-        return kwargs[field_name], field_name
-
-    def convert_field(self, value: Any, conversion: str | None) -> Any:
-        return value
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        spec = format_spec.rstrip("h+")
-        return value if "%" in spec else format(value, spec.rstrip("bcdeEfFgGnosxX"))
-
-
-def _show(value: Any, spec: str) -> str:
-    hyphen = "h" in spec[-2:] and "%" not in spec
-    mark_cut = "+" in spec[-2:]
-    spec = spec.rstrip("h+") if hyphen or mark_cut else spec
-    text = str(value) if isinstance(value, _AS_TEXT) or value is None else value
-    if hyphen and str(text) in _NOTHING:
-        text = "-"
-    if isinstance(text, str):
-        spec = spec.rstrip("defgn") if "%" not in spec else spec
-        return _cut(text, spec) if mark_cut else format(text, spec)
-    return format(text, spec) if spec else str(text)
-
-
-_AS_TEXT = (bool, list)
-
-
-def _cut(text: str, spec: str) -> str:
-    width = spec.partition(".")[2]
-    if width.isdecimal() and len(text) > int(width) > 1:
-        text = text[: int(width) - 1] + "+"
-    return format(text, spec)
-
-
-def _date(value: Any) -> str:
-    from datetime import datetime
-
-    return datetime.fromtimestamp(value).strftime("%Y-%m-%dT%H:%M:%S") if value else ""
-
-
-def _datetime(value: Any) -> Any:
-    from datetime import datetime
-
-    return datetime.fromtimestamp(value or 0.0)
-
-
-def _duration(value: Any) -> str:
-    from flux.util import fsd
-
-    return "" if value == "" else fsd(float(value))
-
-
-def _clock(value: Any) -> str:
-    if value == "":
-        return ""
-    minutes, seconds = divmod(int(float(value) + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
-
-
-_CONVERSIONS = {"D": _date, "d": _datetime, "F": _duration, "H": _clock}
-
-
-class JobInfoFormat:
+class JobInfoFormat(OutputFormat):
     """A format string, checked.
 
     Args:
         fmt: such as "{id.f58:>12} {name:<10.10} {runtime!F:>8h}".
+        headings: as for `OutputFormat`.
 
     Raises:
         ValueError: the format is malformed, or names a field that jobs do not have.
@@ -114,7 +23,7 @@ class JobInfoFormat:
     HeaderFormatter = HeaderFormatter
     JobFormatter = JobFormatter
 
-    headings: dict[str, str] = {
+    headings: Mapping[str, str] = {
         "id": "JOBID",
         "id.f58": "JOBID",
         "id.f58plain": "JOBID",
@@ -128,6 +37,7 @@ class JobInfoFormat:
         "priority": "PRI",
         "state": "STATE",
         "state_single": "S",
+        "state_emoji": "STATE",
         "name": "NAME",
         "queue": "QUEUE",
         "project": "PROJECT",
@@ -142,14 +52,18 @@ class JobInfoFormat:
         "success": "SUCCESS",
         "result": "RESULT",
         "result_abbrev": "RS",
+        "result_emoji": "RESULT",
         "t_submit": "T_SUBMIT",
         "t_depend": "T_DEPEND",
+        "t_priority": "T_PRIORITY",
+        "t_sched": "T_SCHED",
         "t_run": "T_RUN",
         "t_cleanup": "T_CLEANUP",
         "t_inactive": "T_INACTIVE",
         "runtime": "RUNTIME",
         "status": "STATUS",
         "status_abbrev": "ST",
+        "status_emoji": "STATUS",
         "waitstatus": "WSTATUS",
         "returncode": "RC",
         "exception.occurred": "EXCEPTION-OCCURRED",
@@ -172,43 +86,37 @@ class JobInfoFormat:
         "dependencies": "DEPENDENCIES",
         "contextual_info": "INFO",
         "contextual_time": "TIME",
+        "inactive_reason": "INACTIVE-REASON",
+        "instance.stats": "STATS",
+        "instance.stats.total": "NJOBS",
+        "instance.utilization": "CORE%",
+        "instance.gpu_utilization": "GPU%",
+        "instance.progress": "PROG",
+        **{
+            f"instance.resources.{state}.{count}": heading or count[1:].upper()
+            for state, heading in (("all", ""), ("up", "UP"), ("down", "DOWN"), ("allocated", "USED"), ("free", "FREE"))
+            for count in ("nnodes", "ncores", "ngpus")
+        },
     }
-    _OPEN = ("annotations.", "sched.", "user.")
+    _OPEN = ("annotations.", "sched.", "user.", "instance.")
 
-    def __init__(self, fmt: str) -> None:
-        self.fmt = fmt
-        self.fields = [self._checked(field) for field in _fields(fmt)]
-        self._job_formatter = JobFormatter()
-
-    def _checked(self, field: str) -> str:
-        if field in self.headings or field.startswith(self._OPEN):
-            return field
-        import difflib
-
-        near = difflib.get_close_matches(field, self.headings, 1)
-        hint = f", did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"jobs have no field '{field}'{hint}")
-
-    def header(self) -> str:
-        """The line of headings."""
-        names = {field: self.headings.get(field, field.rpartition(".")[2].upper()) for field in self.fields}
-        return HeaderFormatter().format(self.fmt, **names)
-
-    def format(self, obj: JobInfo) -> str:
-        """The line of one job."""
-        return self._job_formatter.format(self.fmt, job=obj)
+    def heading(self, field: str) -> str:
+        if field in self.headings or not field.startswith(self._OPEN):
+            return super().heading(field)
+        return field.removeprefix("annotations.").removeprefix("instance.").removeprefix("resources.").upper()
 
     def attributes(self) -> list[str]:
         """The RFC 43 attributes that the fields need, to ask for no more."""
-        return sorted({name for field in self.fields for name in _needs(field)})
+        return sorted(job_fields_to_attrs(self.fields))
+
+    def needs_instances(self) -> bool:
+        """Whether a field is about the instance of Flux that a job is, which that instance has to be asked for."""
+        return any(field.startswith("instance.") for field in self.fields)
 
 
-def _fields(fmt: str) -> list[str]:
-    try:
-        parsed = list(string.Formatter().parse(fmt))
-    except ValueError as exc:
-        raise ValueError(f"format '{fmt}': {exc}") from None
-    return [field for _, field, _, _ in parsed if field is not None]
+def job_fields_to_attrs(fields: Iterable[str]) -> set[str]:
+    """The RFC 43 attributes that fields of jobs are made of."""
+    return {name for field in fields for name in _needs(field)}
 
 
 _NEEDS = {
@@ -220,13 +128,27 @@ _NEEDS = {
     "result_abbrev": ("result",),
     "status": ("state", "result"),
     "status_abbrev": ("state", "result"),
+    "status_emoji": ("state", "result"),
+    "state_emoji": ("state",),
+    "result_emoji": ("result",),
     "runtime": ("t_run", "t_cleanup"),
     "t_remaining": ("state", "expiration"),
     "returncode": ("state", "waitstatus", "t_run", "exception_occurred"),
+    "inactive_reason": (
+        "state",
+        "result",
+        "waitstatus",
+        "t_run",
+        "exception_occurred",
+        "exception_severity",
+        "exception_type",
+        "exception_note",
+    ),
+    "instance": ("annotations", "state", "result"),
     "sched": ("annotations",),
     "user": ("annotations",),
     "uri": ("annotations",),
-    "contextual_info": ("state", "nodelist", "annotations", "dependencies", "urgency"),
+    "contextual_info": ("state", "nodelist", "annotations", "dependencies", "urgency", "priority"),
     "contextual_time": ("state", "duration", "t_run", "t_cleanup"),
 }
 

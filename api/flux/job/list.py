@@ -134,6 +134,9 @@ def constraint(
     return {"and": terms}
 
 
+_constraint = constraint
+
+
 def job_list(
     flux_handle: Handle,
     max_entries: int = 1000,
@@ -144,6 +147,7 @@ def job_list(
     since: float = 0.0,
     name: str | None = None,
     queue: Iterable[str] | str | None = None,
+    constraint: dict[str, Any] | None = None,
 ) -> JobListRPC:
     """Ask for jobs: pending by priority, then running, then inactive ones, newest first.
 
@@ -152,13 +156,17 @@ def job_list(
         userid: default the caller, FLUX_USERID_UNKNOWN for all users.
         states, results: masks of FLUX_JOB_STATE_* and FLUX_JOB_RESULT_*, 0 for any.
         since: only inactive jobs that ended after this time (seconds since the epoch).
+        constraint: an RFC 43 constraint that has to hold as well.
 
     Errors, when the jobs are got: EPROTO an argument is out of range; EINVAL there is no such attribute.
     """
+    wanted = _constraint(os.getuid() if userid is None else userid, states, results, name, queue)
+    if constraint:
+        wanted["and"].append(constraint)
     payload: dict[str, Any] = {
         "max_entries": int(max_entries),
         "attrs": list(attrs) or ["all"],
-        "constraint": constraint(os.getuid() if userid is None else userid, states, results, name, queue),
+        "constraint": wanted,
     }
     if since > 0.0:
         payload["since"] = since
@@ -201,6 +209,7 @@ class JobList:
         filters: names of states and results, such as "pending" or "failed"; default any.
         ids: jobs to return, whatever the filters say.
         user: name or number; default all users. max_entries: limit, 0 for none.
+        since, name, queue, constraint: as for `job_list`.
 
     Attributes:
         errors: sentences on ids that are of no job, after `jobs`.
@@ -238,6 +247,7 @@ class JobList:
         since: float = 0.0,
         name: str | None = None,
         queue: Iterable[str] | str | None = None,
+        constraint: dict[str, Any] | None = None,
     ) -> None:
         self.handle = flux_handle
         self.attrs = list(attrs)
@@ -246,6 +256,7 @@ class JobList:
         self.since = since
         self.name = name
         self.queue = queue
+        self.constraint = constraint
         self.states = 0
         self.results = 0
         self.userid = FLUX_USERID_UNKNOWN
@@ -297,6 +308,7 @@ class JobList:
             self.since,
             self.name,
             self.queue,
+            self.constraint,
         )
 
     def _list_ids(self) -> JobListIdsFuture:

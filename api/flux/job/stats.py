@@ -19,6 +19,7 @@ class JobStats:
         depend, priority, sched, run, cleanup, inactive: jobs in that state.
         successful, failed, canceled, timeout: inactive jobs with that result; failed includes the last two.
         inactive_purged: inactive jobs that were purged.
+        total: jobs in any state.
         pending: depend, priority and sched. running: run and cleanup. active: all but inactive.
         queues: the counts of each queue, as job-list gives them.
     """
@@ -35,8 +36,8 @@ class JobStats:
     def _set(self, answer: dict[str, Any]) -> None:
         counts = answer
         self.queues = answer.get("queues", [])
-        if self.queue is not None:
-            counts = next((q for q in self.queues if q["name"] == self.queue), {})
+        if answer and self.queue is not None:
+            counts = self._of_queue(self.queue)
         states = counts.get("job_states", {})
         self.depend, self.priority, self.sched, self.run, self.cleanup, self.inactive = (
             int(states.get(name, 0)) for name in self._STATES
@@ -47,6 +48,13 @@ class JobStats:
         self.pending = self.depend + self.priority + self.sched
         self.running = self.run + self.cleanup
         self.active = self.pending + self.running
+        self.total = self.active + self.inactive
+
+    def _of_queue(self, name: str) -> dict[str, Any]:
+        for queue in self.queues:
+            if queue["name"] == name:
+                return queue
+        raise ValueError(f"no stats available for queue {name}")
 
     def update(self, callback: Callable[..., Any] | None = None, **kwargs: Any) -> RPC:
         """Fetch the counts while the reactor runs, then call callback(stats, **kwargs)."""
@@ -61,5 +69,5 @@ class JobStats:
         return rpc
 
     def update_sync(self) -> None:
-        """Fetch the counts, blocking."""
+        """Fetch the counts, blocking. ValueError when no job has ever been in the queue."""
         self._set(self.handle.rpc("job-list.job-stats", {}).get())

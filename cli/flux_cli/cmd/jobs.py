@@ -7,152 +7,196 @@ import os
 import sys
 
 from flux_cli.common import Parser, die, open_flux, print_json, warn
+from flux_cli.formats import format_text
+from flux_cli.job_query import add_filter_options, fetch, filters, since, user, words
+from flux_cli.job_table import print_stats, print_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.handle import Flux
     from flux.job.info import JobInfo
     from flux.job.info_format import JobInfoFormat
 
+_START = "{id.f58:>12} ?:{queue:<8.8} +:{username:<8} {name:<10.10+} "
+_END = "{ntasks:>6} {nnodes:>6h} {contextual_time!F:>8h} {contextual_info}"
 FORMATS = {
-    "default": "{id.f58:>12} {username:<8.8} {name:<10.10+} {status_abbrev:>2.2} {ntasks:>6} {nnodes:>6h} "
-    "{contextual_time!F:>8h} {contextual_info}",
-    "long": "{id.f58:>12} {username:<8.8} {name:<10.10+} {status:>9.9} {ntasks:>6} {nnodes:>6h} "
-    "{t_submit!D:>19} {t_remaining!F:>12h} {contextual_time!F:>8h} {contextual_info}",
-    "deps": "{id.f58:>12} {name:<10.10+} {urgency:<3} {priority:<12} {state:<8.8} {dependencies}",
-    "endreason": "{id.f58:>12} {name:<10.10+} {status_abbrev:>2.2} {t_inactive!D:>19h} {returncode:>4} "
-    "{exception.type:>10.10h} {exception.note}",
+    "default": ("Default flux-jobs format string", _START + "{status_abbrev:>2.2} " + _END),
+    "cute": ("Default flux-jobs format string, with emojis", _START + "{status_emoji:>5.5} " + _END),
+    "long": (
+        "Extended flux-jobs format string",
+        _START + "{status:>9.9} {ntasks:>6} {nnodes:>6h} {t_submit!d:%b%d %R::>12} {t_remaining!F:>12h} "
+        "{contextual_time!F:>8h} {contextual_info}",
+    ),
+    "deps": (
+        "Show job urgency, priority, and dependencies",
+        "{id.f58:>12} ?:{queue:<8.8} {name:<10.10+} {urgency:<3} {priority:<12} {state:<8.8} {dependencies}",
+    ),
+    "endreason": (
+        "Show why each job ended",
+        _START + "{status_abbrev:>2.2} {t_inactive!d:%b%d %R::>12h} {inactive_reason}",
+    ),
 }
-_COLOURS = {"FAILED": "\033[01;31m", "TIMEOUT": "\033[01;31m", "CANCELED": "\033[37m", "COMPLETED": "\033[01;32m"}
-_RESET = "\033[0m"
-_STATS = "{running} running, {successful} completed, {failed} failed, {pending} pending"
+_ALL_LEVELS = 9999
 
 
 def command(argv: list[str]) -> int:
     args = _parser().parse_intermixed_args(argv)
+    args.recursive = args.recursive or args.recurse_all
+    if args.json and (args.stats or args.stats_only):
+        die("--json incompatible with --stats or --stats-only")
+    text = format_text(args.format, FORMATS, "flux-jobs")
+    if text is None:
+        return 0
+    formatter = _formatter(text, args.sort)
+    if args.jobids and not args.recursive and _is_filtered(args):
+        warn("jobs", "WARNING: Filtering options ignored with jobid list")
     with open_flux() as handle:
-        if args.stats_only:
-            return 0 if _print_stats(handle) else 1
-        if args.stats:
-            _print_stats(handle)
-        return _list(handle, args)
+        if args.stats or args.stats_only:
+            active = print_stats(handle, words(args.queue))
+            if args.stats_only:
+                return 0 if active else 1
+        return _list(handle, args, formatter)
 
 
 def _parser() -> Parser:
     parser = Parser("jobs", "List jobs, by default those of this user that are pending or running.")
     parser.add_argument("jobids", nargs="*", metavar="JOBID", help="only these jobs")
     parser.add_argument("-a", dest="all", action="store_true", help="also inactive jobs")
-    parser.add_argument("-A", dest="all_users", action="store_true", help="jobs of all users, also inactive ones")
-    parser.add_argument("-u", "--user", metavar="USER", help="jobs of this user; all for every user")
-    parser.add_argument("-f", "--filter", metavar="STATE|RESULT", help="states and results, separated by commas")
+    parser.add_argument("-A", dest="all_users", action="store_true", help="jobs of all users")
+    add_filter_options(parser)
     parser.add_argument("-c", "--count", type=int, default=1000, metavar="N", help="at most N jobs (0: no limit)")
-    parser.add_argument("-q", "--queue", metavar="QUEUE", help="jobs of these queues, separated by commas")
     parser.add_argument("--name", metavar="NAME", help="jobs of this name")
-    parser.add_argument("--since", metavar="WHEN", help="jobs that have become inactive since then")
-    parser.add_argument("-o", "--format", default="default", metavar="FORMAT", help="format, or its name; help lists")
-    parser.add_argument("-n", "--suppress-header", "--no-header", action="store_true", help="no line of headings")
-    parser.add_argument("--color", nargs="?", const="always", default="auto", choices=("never", "always", "auto"))
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--since", metavar="WHEN", help="only jobs that were active since then")
+    parser.add_argument("-i", "--include", metavar="HOSTS|RANKS", help="jobs that have or had any of these nodes")
+    _output_options(parser)
     parser.add_argument("--stats", action="store_true", help="print how many jobs there are, first")
     parser.add_argument("--stats-only", action="store_true", help="print only that; fail when no job is active")
+    parser.add_argument("-R", "--recursive", action="store_true", help="also jobs of jobs that are instances of Flux")
+    parser.add_argument("--recurse-all", action="store_true", help="the same, and of other users' instances")
+    parser.add_argument("-L", "--level", type=int, default=_ALL_LEVELS, metavar="N", help="go down at most N levels")
+    parser.add_argument("--threads", type=int, metavar="N", help="ask so many instances at a time")
     return parser
 
 
-def _print_stats(handle: Flux) -> int:
-    from flux.job.stats import JobStats
-
-    stats = JobStats(handle)
-    stats.update_sync()
-    print(_STATS.format_map(vars(stats)))
-    return stats.active
-
-
-def _list(handle: Flux, args: argparse.Namespace) -> int:
-    if args.format == "help":
-        for name, text in FORMATS.items():
-            print(f"{name:<10} {text}")
-        return 0
-    formatter = None if args.json else _format(args.format)
-    jobs, errors = _fetch(handle, args, None if formatter is None else formatter.attributes())
-    for error in errors:
-        warn("jobs", error)
-    if formatter is None:
-        _print_json(jobs, args)
-    else:
-        _print_lines(jobs, formatter, args)
-    return 1 if errors else 0
+def _output_options(parser: Parser) -> None:
+    parser.add_argument("-o", "--format", default="default", metavar="FORMAT", help="format, or its name; help lists")
+    parser.add_argument("--sort", metavar="KEY,...", help="sort by these fields, - before one for the reverse")
+    parser.add_argument("-n", "--no-header", "--suppress-header", action="store_true", help="no line of headings")
+    parser.add_argument(
+        "-w", "--width", nargs="?", const=0, type=int, default=-1, metavar="N", help="cut lines (0: terminal's width)"
+    )
+    parser.add_optional_value("--color", const="always", default="", choices=("never", "always", "auto"), help="when")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _format(text: str) -> JobInfoFormat:
+def _formatter(text: str, sort: str | None) -> JobInfoFormat:
     from flux.job.info_format import JobInfoFormat
 
     try:
-        return JobInfoFormat(FORMATS.get(text, text))
+        formatter = JobInfoFormat(text)
     except ValueError as exc:
-        die(f"--format: {exc}")
+        die(f"Error in user format: {exc}")
+    if sort:
+        try:
+            formatter.set_sort_keys(sort)
+        except ValueError as exc:
+            die(str(exc))
+    return formatter
 
 
-def _fetch(handle: Flux, args: argparse.Namespace, attrs: list[str] | None) -> tuple[list[JobInfo], list[str]]:
-    from flux.job.list import ALL_ATTRS, JobList
+def _is_filtered(args: argparse.Namespace) -> bool:
+    options = (args.all, args.all_users, args.user, args.filter, args.queue, args.name, args.since, args.count != 1000)
+    return any(options)
+
+
+# -- the list
+
+
+def _list(handle: Flux, args: argparse.Namespace, formatter: JobInfoFormat) -> int:
+    query = _query(args, formatter)
+    jobs, cut = fetch("jobs", handle, args.count, **query, ids=args.jobids)
+    if args.jobids and not jobs:
+        return 1
+    _ask_instances(jobs, args, formatter)
+    if args.json:
+        _print_json(formatter.sort_items(jobs), args, query)
+    else:
+        _print_lines(jobs, args, formatter, query)
+    if cut and not args.no_header and not args.json:
+        print(f"warning: output truncated at {args.count} jobs.", file=sys.stderr)
+        print("Use --count to increase returned results or use filters to alter results.", file=sys.stderr)
+    return 1 if len(jobs) < len(args.jobids) else 0
+
+
+def _query(args: argparse.Namespace, formatter: JobInfoFormat) -> dict[str, Any]:
+    attrs = {"all"} if args.json else {*formatter.attributes(), "state", "result"}
+    if args.recursive or _is_coloured(args):
+        attrs |= {"annotations", "userid"}
+    args.all = args.all or bool(args.since)
+    return {
+        "attrs": sorted(attrs),
+        "filters": filters(args),
+        "user": "all" if args.include and args.user is None else user(args),
+        "since": since(args.since),
+        "name": args.name,
+        "queue": words(args.queue) or None,
+        "constraint": _nodes(args.include),
+    }
+
+
+def _nodes(include: str | None) -> dict[str, Any] | None:
+    """The RFC 43 constraint of -i."""
+    if include is None:
+        return None
+    from flux.hostlist import Hostlist
+    from flux.idset import IDset
 
     try:
-        query = JobList(
-            handle,
-            attrs=ALL_ATTRS if attrs is None else sorted({*attrs, "state", "result"}),
-            filters=_filters(args),
-            ids=args.jobids,
-            user=_user(args),
-            max_entries=args.count + 1 if args.count > 0 else 0,
-            since=_since(args.since),
-            name=args.name,
-            queue=args.queue.split(",") if args.queue else None,
-        )
-        jobs = query.jobs()
+        return {"ranks": [str(IDset(include))]}
+    except ValueError:
+        pass  # then they are hosts
+    try:
+        return {"hostlist": [str(Hostlist(include))]}
     except ValueError as exc:
-        die(str(exc))
-    if args.count > 0 and len(jobs) > args.count and not args.jobids:
-        warn("jobs", f"there are more than {args.count} jobs; --count=0 shows all")
-        jobs = jobs[: args.count]
-    return jobs, query.errors
+        die(f"-i/--include: invalid targets: {include}: {exc}")
 
 
-def _filters(args: argparse.Namespace) -> list[str]:
-    if args.filter:
-        return [word for word in args.filter.split(",") if word]
-    if args.since:
-        return ["inactive"]
-    return ["pending", "running", "inactive"] if args.all or args.all_users else ["pending", "running"]
+def _ask_instances(jobs: list[JobInfo], args: argparse.Namespace, formatter: JobInfoFormat) -> None:
+    if formatter.needs_instances() and not args.json:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(args.threads) as pool:
+            list(pool.map(lambda job: job.get_instance_info(), jobs))
 
 
-def _user(args: argparse.Namespace) -> str | int:
-    if args.all_users:
-        return "all"
-    return args.user if args.user is not None else os.getuid()
+def _is_coloured(args: argparse.Namespace) -> bool:
+    when = args.color or ("never" if os.environ.get("NO_COLOR") else "auto")
+    return when == "always" or (when == "auto" and sys.stdout.isatty())
 
 
-def _since(text: str | None) -> float:
-    if not text:
-        return 0.0
-    import time
-
-    from flux.util import parse_datetime, parse_fsd
-
-    if text.startswith("-"):
-        return time.time() - parse_fsd(text[1:])
-    return parse_datetime(text).timestamp()
-
-
-def _print_json(jobs: list[JobInfo], args: argparse.Namespace) -> None:
+def _print_json(jobs: list[JobInfo], args: argparse.Namespace, query: dict[str, Any]) -> None:
     records = [job.to_dict() for job in jobs]
-    one = len(args.jobids) == 1 and len(records) == 1
-    print_json(records[0] if one else {"jobs": records}, indent=None)
+    if args.recursive:
+        from flux_cli.jobs_recursive import add_children
+
+        add_children(jobs, records, args, query)
+    if len(args.jobids) == 1:
+        print_json(records[0], indent=None)
+    else:
+        print_json({"jobs": records}, indent=None)
 
 
-def _print_lines(jobs: list[JobInfo], formatter: JobInfoFormat, args: argparse.Namespace) -> None:
-    coloured = args.color == "always" or (args.color == "auto" and sys.stdout.isatty())
-    if not args.suppress_header:
-        print(formatter.header().rstrip())
-    for job in jobs:
-        line = formatter.format(job).rstrip()
-        colour = _COLOURS.get(job.result) if coloured else None
-        print(f"{colour}{line}{_RESET}" if colour else line)
+def _print_lines(
+    jobs: list[JobInfo], args: argparse.Namespace, formatter: JobInfoFormat, query: dict[str, Any]
+) -> None:
+    coloured = _is_coloured(args)
+    fitted = type(formatter)(formatter.filter(jobs, args.no_header))
+    if not args.no_header:
+        print(fitted.header(args.width))
+    print_table(jobs, fitted, args.width, coloured)
+    if args.recursive:
+        from flux_cli.jobs_recursive import print_children
+
+        print_children(jobs, args, query, lambda found: _ask_instances(found, args, fitted), fitted, coloured)

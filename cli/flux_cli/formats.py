@@ -1,0 +1,141 @@
+"""Formats that have names: a command's own and those of configuration files (flux-jobs(1), CONFIGURATION)."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from flux_cli.common import die
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any, BinaryIO
+
+__all__ = ["format_text"]
+
+
+def format_text(option: str, builtin: Mapping[str, tuple[str, str]], files: str, tool: str = "") -> str | None:
+    """The format that --format asks for; None when it asked for help or a configuration, which was printed.
+
+    Args:
+        option: a format, the name of one, "help", or "get-config=NAME".
+        builtin: name to description and format.
+        files: stem of the configuration files, such as "flux-jobs".
+        tool: the command's name when it reads the files of another one.
+
+    Raises:
+        CommandError: there is no such format, or a file is wrong.
+    """
+    if "{" in option:
+        return option
+    formats = {**builtin, **_configured(files, builtin)}
+    if option == "help":
+        _print_names(files, formats)
+        return None
+    if option.startswith("get-config="):
+        _print_config(option.removeprefix("get-config="), formats)
+        return None
+    if option == "default":
+        option = os.environ.get(f"{(tool or files).upper().replace('-', '_')}_FORMAT_DEFAULT", option)
+        if "{" in option:
+            return option
+    if option not in formats:
+        meant = re.sub(r"\w+", r"{\g<0>}", option)
+        die(f"--format: No such format {option} (Did you mean '{meant}'?)")
+    return formats[option][1]
+
+
+def _print_names(files: str, formats: Mapping[str, tuple[str, str]]) -> None:
+    print(f"\nConfigured {files} output formats:\n")
+    for name, (description, _) in formats.items():
+        print(f"  {name:<12} {description}".rstrip())
+
+
+def _print_config(name: str, formats: Mapping[str, tuple[str, str]]) -> None:
+    if name not in formats:
+        die(f"--format: No such format {name}: there are {', '.join(formats)}")
+    description, text = formats[name]
+    print(f"[formats.{name}]")
+    for key, value in (("description", description), ("format", text)):
+        print(f"{key} = {_quoted(value)}")
+
+
+def _quoted(text: str) -> str:
+    """A TOML string."""
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+# -- files
+
+
+def _configured(stem: str, builtin: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for path in _files(stem):
+        found.update(_read(path, builtin))
+    return found
+
+
+def _files(stem: str) -> Iterator[Path]:
+    """The site's files before the user's: what is read later wins."""
+    from pathlib import Path
+
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    dirs = [home, *(os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
+    for directory in reversed(dirs):
+        yield from sorted(path for path in Path(directory, "flux").glob(f"{stem}.*") if path.suffix in _LOADERS)
+
+
+def _read(path: Path, builtin: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    try:
+        with path.open("rb") as file:
+            conf = _LOADERS[path.suffix](file)
+    except (OSError, ValueError) as exc:
+        die(f"{path}: {exc}")
+    for key in conf or {}:
+        if key != "formats":
+            die(f"{path}: invalid key {key}")
+    formats = (conf or {}).get("formats", {})
+    if not isinstance(formats, dict):
+        die(f"{path}: the 'formats' key must be a mapping")
+    for name, entry in formats.items():
+        yield name, _entry(path, name, entry, builtin)
+
+
+def _entry(path: Path, name: str, entry: Any, builtin: Mapping[str, Any]) -> tuple[str, str]:
+    if name in builtin:
+        die(f"{path}: override of builtin format '{name}' not permitted")
+    if not isinstance(entry, dict):
+        die(f"{path}: 'formats.{name}' must be a mapping")
+    if "format" not in entry:
+        die(f"{path}: formats.{name}: required key 'format' missing")
+    if not isinstance(entry["format"], str):
+        die(f"{path}: formats.{name}: 'format' key must be a string")
+    return str(entry.get("description", "")), entry["format"]
+
+
+def _load_toml(file: BinaryIO) -> Any:
+    import tomllib
+
+    return tomllib.load(file)
+
+
+def _load_json(file: BinaryIO) -> Any:
+    import json
+
+    return json.load(file)
+
+
+def _load_yaml(file: BinaryIO) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(file)
+    except yaml.YAMLError as exc:
+        raise ValueError(str(exc)) from None
+
+
+_LOADERS: dict[str, Callable[[BinaryIO], Any]] = {".json": _load_json, ".toml": _load_toml, ".yaml": _load_yaml}
