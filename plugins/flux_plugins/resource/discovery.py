@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,13 +13,13 @@ from flux.idset import IDset
 from flux.resource import ResourceSet
 from flux.resource.Rlist import Rlist
 
-__all__ = ["configured", "join", "local_inventory", "missing", "read_R", "with_nodelist"]
+__all__ = ["configured", "join", "local_inventory", "read_R", "with_nodelist"]
 
 
-def local_inventory(rank: int, hostname: str) -> Rlist:
-    """What this broker may use: the cores of its affinity mask, under the numbers the system gives them."""
+def local_inventory(rank: int, hostname: str, cpus: Iterable[int]) -> Rlist:
+    """What this broker has to offer: cores under the numbers the system gives them."""
     rlist = Rlist()
-    rlist.add_rank(rank, hostname, IDset(os.sched_getaffinity(0)))
+    rlist.add_rank(rank, hostname, IDset(cpus))
     return rlist
 
 
@@ -39,7 +38,7 @@ def join(parts: Iterable[Rlist]) -> Rlist:
 
 
 def configured(conf: Mapping[str, Any], hosts: list[str]) -> ResourceSet | None:
-    """The inventory of the `[resource]` table: the R in the file `path`, or the entries of `config`; else None.
+    """The inventory of the `[resource]` table: the entries of `config`, or the R in the file `path`; else None.
 
     Args:
         hosts: host name of each rank; entries of `config` are given to the ranks of their hosts.
@@ -47,13 +46,9 @@ def configured(conf: Mapping[str, Any], hosts: list[str]) -> ResourceSet | None:
     FluxError EINVAL names what is wrong in the table.
     """
     table = conf.get("resource") or {}
-    if "path" in table and "config" in table:
-        raise FluxError(errno.EINVAL, "[resource] has both path and config: it takes one of them")
-    if "path" in table:
-        return read_R(table["path"])
     if "config" in table:
         return _from_entries(table["config"], hosts)
-    return None
+    return read_R(table["path"]) if "path" in table else None
 
 
 def read_R(path: str) -> ResourceSet:
@@ -96,12 +91,6 @@ def _add_entry(rlist: Rlist, entry: Mapping[str, Any], hosts: list[str]) -> None
                 rlist.add_child(rank, "gpu", entry["gpus"])
             for name in entry.get("properties", ()):
                 rlist.set_property(name, rank)
-
-
-def missing(wanted: Rlist, found: Rlist) -> dict[int, str]:
-    """By rank, the cores that the configuration promises and the rank does not have (short form for people)."""
-    lacking = wanted.copy_ranks(found.ranks()).diff(found)
-    return {rank: f"core[{cores}]" for rank in lacking.ranks() if (cores := lacking.children(rank).get("core"))}
 
 
 def with_nodelist(resources: ResourceSet | dict[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from flux.errors import FluxError
 from flux.message import Message
 from flux.module import Module, Subscribers
 
-__all__ = ["PERSISTENT", "Journal"]
+__all__ = ["PERSISTENT", "Journal", "journal_limit"]
 
 PERSISTENT = frozenset({"restart", "resource-define", "resource-update", "drain", "undrain"})
 """Events that go into the KVS key resource.eventlog too."""
 
 MAX_EVENTS = 100_000
+"""How many events are held by default."""
 
 Event = dict[str, Any]
+
+
+def journal_limit(table: Mapping[str, Any]) -> int:
+    """`journal-max` of the table [resource]. FluxError EINVAL when it is no number >= 2."""
+    limit = table.get("journal-max", MAX_EVENTS)
+    if type(limit) is not int or limit < 2:
+        raise FluxError(errno.EINVAL, f"[resource] journal-max must be an integer >= 2, not {limit!r}")
+    return limit
 
 
 class Journal:
@@ -24,11 +35,15 @@ class Journal:
 
     Args:
         store: called with each event that is to be kept in the KVS.
+
+    Attributes:
+        limit: events that are held; when there are more, the older half goes.
     """
 
     def __init__(self, module: Module, store: Callable[[Event], None]) -> None:
         self._module = module
         self._store = store
+        self.limit = MAX_EVENTS
         self._events: list[Event] = []
         self._R: dict[str, Any] | None = None
         self._followers = Subscribers(module)
@@ -47,9 +62,9 @@ class Journal:
 
     def _keep(self, event: Event) -> None:
         self._events.append(event)
-        if len(self._events) > MAX_EVENTS:
-            last = self._events[MAX_EVENTS // 2]
-            self._events[: MAX_EVENTS // 2 + 1] = [{"timestamp": last["timestamp"], "name": "truncate"}]
+        if len(self._events) > self.limit:
+            last = self._events[self.limit // 2]
+            self._events[: self.limit // 2 + 1] = [{"timestamp": last["timestamp"], "name": "truncate"}]
 
     def _response(self, events: list[Event]) -> dict[str, Any]:
         if events[0]["name"] == "resource-define":

@@ -26,15 +26,24 @@ class Status:
 
     Attributes:
         ranks: all of them. online: as the group broker.online says. forced_down: taken to be offline, for tests.
-        excluded: not for scheduling, by configuration. drained: rank to when and why.
+        excluded: not for scheduling, by configuration. drained: rank to when and why. torpid: online, but silent.
     """
 
     def __init__(self, ranks: IDset) -> None:
         self.ranks = ranks
         self.online = IDset()
+        self.torpid = IDset()
         self.forced_down = IDset()
         self.excluded = IDset()
         self.drained: dict[int, DrainInfo] = {}
+
+    def moved_to(self, ranks: IDset) -> Status:
+        """The same for another inventory; what is excluded is no longer drained."""
+        status = Status(ranks)
+        status.online, status.torpid = self.online & ranks, self.torpid & ranks
+        status.forced_down, status.excluded = self.forced_down, self.excluded
+        status.drained = {rank: info for rank, info in self.drained.items() if rank not in self.excluded}
+        return status
 
     # -- questions
 
@@ -45,7 +54,7 @@ class Status:
     @property
     def up(self) -> IDset:
         """Ranks that jobs may be placed on."""
-        return (self.online & self.ranks) - self.excluded - IDset(self.drained)
+        return (self.online & self.ranks) - self.torpid - self.excluded - IDset(self.drained)
 
     @property
     def down(self) -> IDset:
@@ -67,19 +76,28 @@ class Status:
         self.online = now
         return [(name, ranks) for name, ranks in changes if ranks]
 
+    def on_torpid(self, members: IDset) -> list[tuple[str, IDset]]:
+        """The group of torpid brokers has these members now."""
+        now = members & self.ranks
+        changes = [("torpid", now - self.torpid), ("lively", self.torpid - now)]
+        self.torpid = now
+        return [(name, ranks) for name, ranks in changes if ranks]
+
     def drain(self, ranks: IDset, timestamp: float, reason: str | None, mode: str | None) -> int:
         """Drain ranks; gives the RFC 44 overwrite number. Nothing changes when it raises.
 
         Raises:
-            FluxError: EEXIST naming ranks that are drained already, unless a mode says what to do with them;
-                EINVAL for an unknown mode or ranks.
+            FluxError: EEXIST naming ranks that are drained already for a reason, unless a mode says what to do with
+                them; EINVAL for an unknown mode, and for ranks that are unknown or excluded.
         """
         if mode is not None and mode not in _MODES:
             raise FluxError(errno.EINVAL, f"invalid mode {mode!r}: it may be {', '.join(_MODES)}")
         self._check_ranks(ranks)
-        already = IDset(self.drained) & ranks
-        if mode is None and already:
-            raise FluxError(errno.EEXIST, f"{_name(already)} already drained")
+        already = IDset(rank for rank in ranks if mode is None and rank in self.drained and self.drained[rank].reason)
+        excluded = ranks & self.excluded
+        if already or excluded:
+            why = " or ".join(text for text, is_so in (("already drained", already), ("excluded", excluded)) if is_so)
+            raise FluxError(errno.EEXIST if already else errno.EINVAL, f"{_name(already | excluded)} {why}")
         overwrite = _MODES[mode or UPDATE]
         self.apply_drain(ranks, timestamp, reason, overwrite)
         return overwrite

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from flux.errors import FluxError
 from flux.eventlog import decode
 from flux.message import FLAG_STREAMING
 from flux.resource import ResourceSet
-from flux.testing import Instance
+from flux.testing import Instance, wait_for
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -149,3 +151,32 @@ def test_what_is_drained_stays_so_when_the_service_is_reloaded(instance: Callabl
     assert [entry["reason"] for entry in drained.values()] == ["broken"]
     found = handle.rpc("resource.get", nodeid=0).get()
     assert found["method"] == "kvs" and ResourceSet(found["R"]).nnodes == 2
+
+
+def test_nodes_that_are_not_as_configured_are_drained(instance: Callable[..., Instance], tmp_path: Path) -> None:
+    host = os.uname().nodename.partition(".")[0]
+    conf = tmp_path / "flux.toml"
+    table = f'[resource]\nexclude = "1"\n[[resource.config]]\nhosts = "{host}"\ncores = "0-1023"\n'
+    conf.write_text(table)
+    handle = instance(2, args=[f"--config-path={conf}"]).handle()
+    wait_for(lambda: handle.rpc("resource.status", nodeid=0).get()["drain"], what="the drained node")
+    status = handle.rpc("resource.status", nodeid=0).get()
+    ((ranks, info),) = status["drain"].items()
+    assert (ranks, status["exclude"]) == ("0", "1")
+    assert info["reason"].startswith("differs from the configured resources: missing core[")
+    with pytest.raises(FluxError, match="rank 1 excluded"):
+        handle.rpc("resource.drain", {"targets": "1"}, nodeid=0).get()
+
+
+def test_a_torpid_rank_gets_no_job(instance: Callable[..., Instance]) -> None:
+    here = instance(2, attrs={"tbon.torpid_min": "0.1s", "tbon.torpid_max": "0.6s"})
+    handle = here.handle()
+    pid = here.broker_pid(1)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: handle.rpc("resource.status", nodeid=0).get()["torpid"] == "1", what="rank 1 to be torpid")
+        down = handle.rpc("resource.sched-status", nodeid=0).get()["down"]
+        assert str(ResourceSet(down).ranks) == "1"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: handle.rpc("resource.status", nodeid=0).get()["torpid"] == "", what="rank 1 to be lively")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 
 from flux.errors import FluxError
 from flux.idset import IDset
-from flux.resource import ResourceSet
-from flux_plugins.resource.discovery import configured, join, local_inventory, missing, read_R
+from flux.resource.Rlist import Rlist
+from flux_plugins.resource.discovery import configured, join, local_inventory, read_R
 from flux_plugins.resource.status import Status
+from flux_plugins.resource.verify import discrepancies, read_verify
 
+CPUS = os.sched_getaffinity(0)
 HOSTS = ["n0", "n1", "n2", "n3"]
 
 
@@ -82,8 +85,8 @@ def test_wrong_drains_change_nothing(status: Status, ranks: str, mode: str | Non
 
 
 def test_this_host_has_the_cores_it_may_use() -> None:
-    found = local_inventory(3, "here")
-    assert found.count("core") == len(os.sched_getaffinity(0))
+    found = local_inventory(3, "here", CPUS)
+    assert found.count("core") == len(CPUS)
     assert str(found.ranks()) == "3" and str(found.nodelist()) == "here"
 
 
@@ -110,7 +113,7 @@ def test_config_entries_become_an_inventory() -> None:
         ({"config": [{"cores": "0"}]}, "missing key 'hosts'"),
         ({"config": [{"hosts": "n0", "coers": "0"}]}, "unknown key 'coers'"),
         ({"config": [{"hosts": "n0", "cores": "x"}]}, r"config\[0\]"),
-        ({"config": [], "path": "/x"}, "one of them"),
+        ({"config": [{"cores": "0"}], "path": "/x"}, "missing key 'hosts'"),
         ({"path": "/no/such/file"}, "/no/such/file: No such file"),
     ],
 )
@@ -129,24 +132,75 @@ def test_R_is_read_from_a_file(tmp_path: Path) -> None:
         read_R(str(path))
 
 
-def test_missing_cores_are_named() -> None:
-    wanted = configured({"resource": {"config": [{"hosts": "n[0-1]", "cores": "0-3"}]}}, HOSTS)
-    found = ResourceSet(
-        {
-            "version": 1,
-            "execution": {
-                "R_lite": [{"rank": "0", "children": {"core": "0-1"}}, {"rank": "1", "children": {"core": "0-7"}}],
-                "nodelist": ["n[0-1]"],
-            },
-        }
-    )
-    assert wanted is not None
-    assert missing(wanted.rlist, found.rlist) == {0: "core[2-3]"}
+def inventory(*ranks: tuple[str, str, str]) -> Rlist:
+    """Ranks from (host, cores, gpus) of each."""
+    rlist = Rlist()
+    for rank, (host, cores, gpus) in enumerate(ranks):
+        rlist.add_rank(rank, host, cores)
+        if gpus:
+            rlist.add_child(rank, "gpu", gpus)
+    return rlist
+
+
+@pytest.mark.parametrize(
+    ("table", "problems"),
+    [
+        ({}, {0: "missing core[2-3]", 2: "hostname is x2, not n2"}),
+        ({"noverify": True, "verify": True}, {}),
+        ({"verify": False}, {}),
+        (
+            {"verify": True},
+            {0: "missing core[2-3]", 1: "extra core[4-7], missing gpu[0]", 2: "hostname is x2, not n2, extra gpu[0]"},
+        ),
+        (
+            {"verify": {"hostname": "ignore", "gpu": "allow-extra"}},
+            {0: "missing core[2-3]", 1: "extra core[4-7], missing gpu[0]"},
+        ),
+        ({"verify": {"default": "allow-missing"}}, {1: "extra core[4-7]", 2: "hostname is x2, not n2, extra gpu[0]"}),
+    ],
+)
+def test_what_differs_from_the_configuration_is_named(table: dict[str, Any], problems: dict[int, str]) -> None:
+    wanted = inventory(("n0", "0-3", ""), ("n1", "0-3", "0"), ("n2", "0-3", ""))
+    found = inventory(("n0", "0-1", ""), ("n1", "0-7", ""), ("x2", "0-3", "0"))
+    assert discrepancies(wanted, found, read_verify(table, is_job=False)) == problems
+
+
+def test_jobs_are_verified_when_they_ask_for_it() -> None:
+    assert set(read_verify({}, is_job=True).values()) == {"ignore"}
+    assert set(read_verify({"verify": {}}, is_job=True).values()) == {"strict"}
+
+
+@pytest.mark.parametrize(
+    ("verify", "text"),
+    [("yes", "true, false or a table"), ({"cores": "strict"}, "no key 'cores'"), ({"core": "lax"}, "not 'lax'")],
+)
+def test_wrong_verify_tables_are_refused(verify: Any, text: str) -> None:
+    with pytest.raises(FluxError, match=text):
+        read_verify({"verify": verify}, is_job=False)
+
+
+def test_torpid_ranks_get_no_jobs(status: Status) -> None:
+    assert status.on_torpid(IDset("1,9")) == [("torpid", IDset("1"))]
+    assert str(status.up) == "0,2-3"
+    assert status.on_torpid(IDset()) == [("lively", IDset("1"))]
+    assert str(status.up) == "0-3"
+
+
+def test_what_is_excluded_is_not_drained(status: Status) -> None:
+    status.drain(IDset("0-1"), 1.0, "bad", None)
+    status.excluded = IDset("1-2")
+    status = status.moved_to(status.ranks)
+    assert IDset(status.drained) == IDset("0")
+    with pytest.raises(FluxError, match=r"^rank 2 excluded") as error:
+        status.drain(IDset("2-3"), 2.0, None, None)
+    assert error.value.errno == errno.EINVAL
+    with pytest.raises(FluxError, match="ranks 0,2 already drained or excluded"):
+        status.drain(IDset("0-3") - IDset("1"), 2.0, None, None)
 
 
 def test_reports_of_ranks_are_joined_and_the_later_one_counts() -> None:
-    first, again = local_inventory(0, "a"), local_inventory(0, "a")
+    first, again = local_inventory(0, "a", CPUS), local_inventory(0, "a", CPUS)
     again.add_child(0, "gpu", "0-1")
-    joined = join([first, local_inventory(2, "c"), local_inventory(1, "b"), again])
+    joined = join([first, local_inventory(2, "c", CPUS), local_inventory(1, "b", CPUS), again])
     assert str(joined.ranks()) == "0-2" and str(joined.nodelist()) == "a,b,c"
     assert joined.count("gpu") == 2 and joined.count("core") == 3 * first.count("core")
