@@ -80,9 +80,11 @@ class Parser(argparse.ArgumentParser):
     Args:
         name: of the command, without "flux"; "module load" for a sub-command's sub-command.
         description: one sentence.
+        usage_code: exit code for a command line that makes no sense.
     """
 
-    def __init__(self, name: str, description: str, **options: Any) -> None:
+    def __init__(self, name: str, description: str, usage_code: int = 1, **options: Any) -> None:
+        self._usage_code = usage_code
         page = name.partition(" ")[0]
         options.setdefault("epilog", f"`flux help {page}` shows the manual page flux-{page}(1).")
         options.setdefault("formatter_class", Formatter)
@@ -104,7 +106,9 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args([*(self._alone.get(w, w) for w in words[:end]), *words[end:]], namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, self.format_usage().rstrip())
+        error = UsageError(message, self.format_usage().rstrip())
+        error.code = self._usage_code
+        raise error
 
 
 class Action:
