@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from flux.core.handle import Flux
@@ -88,6 +89,10 @@ class ShellCore:
         self._watched: set[Task] = set()
         self._lost = False
         self._ending = False
+        self.logs_by_plugin = False
+        """True once plugins are initialised; what is logged before goes to stderr."""
+        self.topics: dict[str, list[tuple[str, Callable[[str], None]]]] = {}
+        """Plugin name to its (glob of topics, function): for topics that have no specification."""
         stack.on_error = self._hook_failed
 
     def _environment(self, jobid_path: str) -> dict[str, str]:
@@ -131,6 +136,18 @@ class ShellCore:
 
     # -- errors and log
 
+    def raise_exception(self, type: str, severity: int, note: str) -> None:
+        if self.flux is None:
+            self.log(LOG_ERR, f"{type}: {note}")
+        else:
+            self._send_exception({"type": type, "severity": severity, "note": note})
+
+    def raise_exit_status(self, wait_status: int, note: str) -> None:
+        if self.flux is None:
+            self.log(LOG_ERR, note)
+        else:
+            self._send_exception({"type": "exec", "severity": 0, "note": note, "wait_status": wait_status})
+
     def die(self, message: str, status: int = 1) -> None:
         if self._ending:
             self.log(LOG_ERR, message)
@@ -142,11 +159,11 @@ class ShellCore:
         self._ending = True
         self.log(LOG_EMERG, message)
         if self.flux is not None and not self._lost:
-            self._raise(message, status)
+            self.raise_exit_status(status << 8, message)
 
-    def _raise(self, note: str, status: int) -> None:
-        """Raise a fatal exception on the job; its wait_status makes the job's status this one (RFC 32)."""
-        request = {"id": self.jobid, "type": "exec", "severity": 0, "note": note, "wait_status": status << 8}
+    def _send_exception(self, exception: dict[str, Any]) -> None:
+        """Raise an exception on the job; its wait_status makes the job's status this one (RFC 32)."""
+        request = {"id": self.jobid, **exception}
         raised = SteadyRPC(self.flux, lambda: self.flux.rpc("job-manager.raise", request))
         self.run_until(raised.is_ready)
         try:
@@ -158,10 +175,15 @@ class ShellCore:
     def log(self, level: int, message: str, component: str = "") -> None:
         if level >= LOG_DEBUG and not self.verbose:
             return
-        if self.standalone or not self.stack.has("shell_log"):
+        if self.standalone or not self.logs_by_plugin or not self.stack.has("shell_log"):
             where = f"{component}: " if component else ""
             sys.stderr.write(f"flux-shell[{self.rank}]: {_LEVELS[level]}: {where}{message}\n")
-        self.call("shell.log", shell=self, level=level, message=message, component=component)
+        if self.logs_by_plugin:
+            self.call("shell.log", shell=self, level=level, message=message, component=component)
+
+    def log_setlevel(self, level: int, dest: str = "any") -> None:
+        self.verbose = max(0, level)
+        self.call("shell.log-setlevel", shell=self, level=level, dest=dest)
 
     def _hook_failed(self, failure: HookFailure) -> None:
         if isinstance(failure.error, (ShellFatal, Terminated)) and not self._ending:
@@ -176,7 +198,22 @@ class ShellCore:
     # -- what plugins call besides
 
     def call(self, topic: str, **kwargs: Any) -> list[Any]:
-        return self.stack.call(topic.replace(".", "_").replace("-", "_"), **kwargs)
+        hook = topic.replace(".", "_").replace("-", "_")
+        results = self.stack.call(hook, **kwargs)
+        if self.topics and hook not in self.stack.specs:
+            self._call_subscribers(topic)
+        return results
+
+    def _call_subscribers(self, topic: str) -> None:
+        """Call those who took a topic that only plugins know, by a pattern."""
+        for name, subscriptions in list(self.topics.items()):
+            for pattern, function in subscriptions:
+                if not fnmatchcase(topic, pattern):
+                    continue
+                try:
+                    function(topic)
+                except ValueError as exc:
+                    self.log(LOG_ERR, f"{name}: {topic}: {exc}")
 
     def call_task(self, topic: str, task: Task) -> None:
         """Call a task hook; `current_task` is that task meanwhile."""

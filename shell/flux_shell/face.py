@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flux.core.handle import Flux
 from flux.errors import FluxError
 from flux.hooks.host import PluginHost
+from flux.hostlist import Hostlist
 from flux.rpc import RPC
+from flux.taskmap import TaskMap
+from flux_shell import facts
 from flux_shell.core import ShellCore
 from flux_shell.job import Job
 from flux_shell.journal import Journal
 from flux_shell.mail import Outbox
+from flux_shell.mustache import render
 from flux_shell.service import Service
+from flux_shell.task import Task
+
+if TYPE_CHECKING:
+    from flux_shell.shell import Shell
 
 __all__ = ["ShellFace"]
 
@@ -29,6 +37,7 @@ class ShellFace(ShellCore):
         self._refs: dict[str, int] = {}
         self._held: list[tuple[str, dict[str, Any]]] | None = []
         self._init_context: dict[str, Any] = {}
+        self.aux: dict[str, Any] = {}
 
     # -- events of the job
 
@@ -97,3 +106,44 @@ class ShellFace(ShellCore):
         self._refs[name] -= 1
         if not self._refs[name]:
             del self._refs[name]
+
+    # -- the job: flux_shell_get_info(3) and its kin
+
+    def get_info(self) -> dict[str, Any]:
+        return facts.info(self)
+
+    def get_rank_info(self, shell_rank: int = -1) -> dict[str, Any]:
+        return facts.rank_info(self.job, self.rank if shell_rank < 0 else shell_rank)
+
+    def get_jobspec_info(self) -> dict[str, Any]:
+        return facts.jobspec_info(self.job)
+
+    def get_hostlist(self) -> Hostlist:
+        return facts.hostlist(self.job)
+
+    def get_taskmap(self) -> TaskMap:
+        return self.job.taskmap
+
+    # -- options, environment, what plugins keep
+
+    def getopt(self, name: str) -> Any:
+        return self.options.get(name)
+
+    def setopt(self, name: str, value: Any) -> None:
+        if value is None:
+            self.options.pop(name, None)
+        else:
+            self.options[name] = value
+
+    def getenv(self, name: str) -> str | None:
+        return self.env.get(name)
+
+    def setenv(self, name: str, value: str, overwrite: bool = True) -> None:
+        if overwrite or name not in self.env:
+            self.env[name] = value
+
+    def unsetenv(self, name: str) -> None:
+        self.env.pop(name, None)
+
+    def mustache_render(self, template: str, task: Task | None = None) -> str:
+        return render(template, cast("Shell", self), task)

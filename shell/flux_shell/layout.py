@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from flux.idset import IDset
 
-__all__ = ["LayoutError", "Node", "count_tasks", "nodes_of"]
+__all__ = ["LayoutError", "Node", "count_tasks", "least_count", "nodes_of"]
 
 
 class LayoutError(ValueError):
@@ -84,7 +84,7 @@ def count_tasks(jobspec: Mapping[str, Any], nodes: Sequence[Node], options: Mapp
 
 def _find_slot(resources: Sequence[Mapping[str, Any]], outer: int, in_node: bool) -> Slot | None:
     for res in resources:
-        kind, count = res["type"], _number(res.get("count", 1))
+        kind, count = res["type"], least_count(res.get("count", 1))
         if kind == "slot":
             inner = dict(_inside(res.get("with", ()), 1))
             nodes = inner.get("node", 0)
@@ -97,12 +97,12 @@ def _find_slot(resources: Sequence[Mapping[str, Any]], outer: int, in_node: bool
 
 def _inside(resources: Sequence[Mapping[str, Any]], outer: int) -> Iterator[tuple[str, int]]:
     for res in resources:
-        count = outer * _number(res.get("count", 1))
+        count = outer * least_count(res.get("count", 1))
         yield res["type"], count
         yield from _inside(res.get("with", ()), count)
 
 
-def _number(count: Any) -> int:
+def least_count(count: Any) -> int:
     """A resource count: an integer, or the least of a range (RFC 14)."""
     if isinstance(count, Mapping):
         count = count["min"]

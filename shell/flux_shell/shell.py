@@ -12,9 +12,10 @@ from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux_shell.core import LOG_WARNING, ShellFatal, Terminated
 from flux_shell.face import ShellFace
-from flux_shell.initrc import find_initrc
+from flux_shell.initrc import SHIPPED, find_initrc, has_work
 from flux_shell.job import JobError
 from flux_shell.mustache import render
+from flux_shell.option_names import KNOWN, likely_meant
 from flux_shell.signals import SignalPipe
 from flux_shell.task import LaunchError, Task
 
@@ -51,6 +52,7 @@ class Shell(ShellFace):
         self._check_options()
         self._apply_taskmap()
         self.call("shell.init", shell=self)
+        self.logs_by_plugin = True
         self._change_directory()
         self._barrier()
         self._post("shell.init", self._init_event())
@@ -88,18 +90,26 @@ class Shell(ShellFace):
 
     def load_initrc(self) -> None:
         """Run the Lua initrc that the options name, or the site's."""
-        path = find_initrc(self.cli.initrc or str(self.options.get("initrc") or ""), self.standalone)
-        if not path:
+        asked = self.cli.initrc or str(self.options.get("initrc") or "")
+        path = find_initrc(asked, self.env, self.job.cwd, self.standalone)
+        if not path or (path == SHIPPED and not has_work(self.options, self.env)):
             return
         from flux_shell.lua import run_initrc
 
         try:
             run_initrc(self, path)
-        except (ValueError, OSError) as exc:
+        except OSError as exc:
+            raise ShellFatal(f"initrc: {exc.filename or path}: {exc.strerror or exc}") from None
+        except ValueError as exc:
             raise ShellFatal(f"initrc: {exc}") from None
 
     def _check_options(self) -> None:
+        """Tell of options that are likely misspelt; others may be some plugin's."""
         self.verbose = max(self.verbose, int(self.options.get("verbose") or 0))
+        for name in self.options.keys() - KNOWN:
+            hint = likely_meant(name)
+            if hint:
+                self.log(LOG_WARNING, f"no shell option is named {name}: did you mean {hint}?")
 
     def _apply_taskmap(self) -> None:
         asked = self.options.get("taskmap")
