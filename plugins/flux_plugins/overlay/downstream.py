@@ -337,7 +337,7 @@ class Downstream:
             return
         del self._links[link.identity]
         peer = link.peer
-        self.peers.gone(peer, status, reason, self._loop.time())
+        self.peers.gone(peer, status, reason, self._loop.time(), moved)
         text = f"{self._owner.host_of(peer.rank)} (rank {peer.rank}) is {status.name.lower()}"
         self._switch.detach(link, errno.EHOSTUNREACH, f"{text}: {reason}" if reason else text)
         self._owner.child_changed(peer, moved)

@@ -95,11 +95,11 @@ class Peers:
         self._enter(peer, status if status.online else Status.FULL, now)
         return peer
 
-    def gone(self, peer: Peer, status: Status, error: str, now: float) -> None:
-        """A child is no longer connected: OFFLINE after a goodbye, else LOST."""
+    def gone(self, peer: Peer, status: Status, error: str, now: float, moved: bool = False) -> None:
+        """A child is no longer connected: OFFLINE after a goodbye, else LOST; `moved`: it is another parent's now."""
         self.online.pop(peer.uuid, None)
         peer.connection, peer.torpid, peer.error = -1, False, error
-        if peer.adopted and status is Status.OFFLINE:
+        if moved or (peer.adopted and status is Status.OFFLINE):
             del self.by_rank[peer.rank]
         self._enter(peer, status, now)
 
