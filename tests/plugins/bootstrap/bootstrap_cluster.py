@@ -81,4 +81,4 @@ class Cluster:
         for broker in self.brokers.values():
             if broker.poll() is None:
                 broker.kill()
-            broker.communicate(timeout=10)
+            broker.communicate(timeout=40)

@@ -180,7 +180,7 @@ def test_late_joiners_and_one_that_comes_back(cluster: Any) -> None:
     brokers.start(1)
     brokers.wait_online("0-2")
     brokers.brokers[2].kill()
-    brokers.brokers[2].communicate(timeout=10)
+    brokers.brokers[2].communicate(timeout=40)
     brokers.wait_online("0-1")
     brokers.start(2)
     brokers.wait_online("0-2")

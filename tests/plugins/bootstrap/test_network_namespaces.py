@@ -118,7 +118,7 @@ def test_a_cable_is_cut_and_mended(network: Network) -> None:
 
     def back() -> bool:
         if network.brokers[2].poll() is not None:
-            network.brokers[2].communicate(timeout=10)
+            network.brokers[2].communicate(timeout=40)
             network.start(2, *QUICK)
         return network.online() == "0-3"
 

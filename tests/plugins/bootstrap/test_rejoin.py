@@ -19,7 +19,7 @@ def test_a_lost_broker_comes_back_with_its_rank(tmp_path: Path) -> None:
             assert handle.rpc("overlay.parent").get() == {"rank": 1}
             cluster.brokers[1].kill()
             cluster.wait_online("0,2")
-            cluster.brokers[1].communicate(timeout=10)
+            cluster.brokers[1].communicate(timeout=40)
             cluster.start(1)
             cluster.wait_online("0-2")
             assert handle.rpc("overlay.parent").get() == {"rank": 0}
