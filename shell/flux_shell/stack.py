@@ -18,6 +18,8 @@ BUILTINS = (
     "rlimit",
     "taskmap",
     "affinity",
+    "gpubind",
+    "mpi",
     "pmi",
     "pty",
     "input",
@@ -26,6 +28,10 @@ BUILTINS = (
     "rexec",
     "doom",
     "exception",
+    "oom",
+    "signal",
+    "sysmon",
+    "resource-update",
 )
 """Names of the builtin plugins, in the order of their calls; those that other distributions add come after them."""
 

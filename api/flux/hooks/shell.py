@@ -18,6 +18,7 @@ from flux.module.base import DEFERRED
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.core.reactor import Reactor
+    from flux.hostlist import Hostlist
     from flux.message import Message
     from flux.rpc import RPC
     from flux.taskmap import TaskMap
@@ -69,6 +70,7 @@ class ShellApi(Protocol):
         reactor: calls back for file descriptors and timers.
         job: jobspec, R and what follows from them. journal: the job's eventlogs; None when standalone.
         service: name under which shells of this job reach each other. standalone: True when run without an instance.
+        aux: what plugins keep with the shell, by name. current_task: the task of a task hook; None in other hooks.
     """
 
     jobid: int
@@ -83,9 +85,20 @@ class ShellApi(Protocol):
     journal: Any
     service: str
     standalone: bool
+    aux: dict[str, Any]
+    current_task: TaskApi | None
 
     def log(self, level: int, message: str, component: str = "") -> None:
-        """Log for the job's user. level: syslog level, 0 (emergency) to 7 (debug)."""
+        """Log for the job's user. level: syslog level, 0 (emergency) to 7; above 5 (notice) only when verbose."""
+
+    def log_setlevel(self, level: int, dest: str = "any") -> None:
+        """Log what is above 5 (notice) when level is above 0; calls the hook shell_log_setlevel."""
+
+    def raise_exception(self, type: str, severity: int, note: str) -> None:
+        """Raise an exception on the job (RFC 21); severity 0 ends it. Only logged when standalone."""
+
+    def raise_exit_status(self, wait_status: int, note: str) -> None:
+        """Raise a fatal exception on the job, whose wait status is to be this one (RFC 32)."""
 
     def die(self, message: str, status: int = 1) -> None:
         """Raise a fatal exception on the job; the shell ends its tasks and exits with status."""
@@ -115,7 +128,45 @@ class ShellApi(Protocol):
     def add_completion_ref(self, name: str) -> None:
         """Keep the shell from exiting until `remove_completion_ref` of the same name."""
 
-    def remove_completion_ref(self, name: str) -> None: ...
+    def remove_completion_ref(self, name: str) -> None:
+        """Give a reference back. FluxError ENOENT when there is none of that name."""
+
+    def add_event_context(self, name: str, context: dict[str, Any]) -> None:
+        """Add keys to the context of the event shell.init, before it is posted. FluxError EINVAL for another event."""
+
+    def get_info(self) -> dict[str, Any]:
+        """jobid, instance_owner, rank, size, ntasks, service, options {verbose, standalone}, jobspec, R."""
+
+    def get_rank_info(self, shell_rank: int = -1) -> dict[str, Any]:
+        """id, name (host), broker_rank, ntasks, taskids, resources {ncores, cores, gpus, and core, gpu if any} of a
+        shell, this one by default. ValueError when there is none of that rank."""
+
+    def get_jobspec_info(self) -> dict[str, Any]:
+        """version, ntasks, nslots, cores_per_slot, gpus_per_slot, nnodes, slots_per_node (-1: unset), node_exclusive."""
+
+    def get_hostlist(self) -> Hostlist:
+        """Hosts by shell rank."""
+
+    def get_taskmap(self) -> TaskMap:
+        """Where each task is."""
+
+    def getopt(self, name: str) -> Any:
+        """A shell option; None when it is not set."""
+
+    def setopt(self, name: str, value: Any) -> None:
+        """Set a shell option; None removes it."""
+
+    def getenv(self, name: str) -> str | None:
+        """A variable of the environment that tasks start from."""
+
+    def setenv(self, name: str, value: str, overwrite: bool = True) -> None:
+        """Set a variable of that environment; with overwrite=False only when it is not set."""
+
+    def unsetenv(self, name: str) -> None:
+        """Remove a variable from that environment."""
+
+    def mustache_render(self, template: str, task: TaskApi | None = None) -> str:
+        """The template with its tags filled in; tags of a task stay when none is given (flux-shell(1))."""
 
     def call(self, topic: str, **kwargs: Any) -> list[Any]:
         """Call a hook of the plugin stack, also one that only plugins know (flux_shell_plugstack_call(3))."""
@@ -199,6 +250,11 @@ def shell_lost(shell: ShellApi, shell_rank: int, severity: int) -> None:
 
 
 @hookspec
+def shell_resource_update(shell: ShellApi) -> None:
+    """The job's resource set has changed, its expiration for instance: `shell.job.r` is the new one (RFC 41)."""
+
+
+@hookspec
 def shell_output(shell: ShellApi, stream: str, rank: int, data: bytes, eof: bool) -> None:
     """Output of a task that does not come through its pipes, but from its terminal.
 
@@ -210,3 +266,8 @@ def shell_output(shell: ShellApi, stream: str, rank: int, data: bytes, eof: bool
 @hookspec
 def shell_log(shell: ShellApi, level: int, message: str, component: str) -> None:
     """A message was logged. An error of an implementation goes to the shell's stderr only."""
+
+
+@hookspec
+def shell_log_setlevel(shell: ShellApi, level: int, dest: str) -> None:
+    """The verbosity was changed. level: 0 for none of what is above notice. dest: "any"."""

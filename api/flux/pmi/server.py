@@ -191,7 +191,7 @@ class PMIServer:
 
     def _end_barrier(self, error: str) -> list[Reply]:
         ranks, self._in_barrier = sorted(self._in_barrier), set()
-        outcome = {"rc": -1, "msg": error} if error else {"rc": 0}
+        outcome = {"rc": -1, "msg": _words(error)} if error else {"rc": 0}
         return [(rank, format_line("barrier_out", **outcome)) for rank in ranks]
 
     def _finalize(self, rank: int, fields: Fields) -> list[Reply]:
@@ -199,8 +199,9 @@ class PMIServer:
         return [self._reply(rank, "finalize")]
 
     def _abort(self, rank: int, fields: Fields) -> list[Reply]:
-        exitcode = _number(fields, "exitcode") if "exitcode" in fields else 1
-        self.abort = Abort(rank, exitcode, fields.get("msg", ""))
+        code = next((name for name in ("exitcode", "exit_code") if name in fields), "")
+        message = fields.get("msg") or fields.get("error_msg") or ""
+        self.abort = Abort(rank, _number(fields, code) if code else 1, message)
         if self._on_abort is not None:
             self._on_abort(self.abort)
         return [(rank, "\n")]
@@ -224,7 +225,7 @@ class PMIServer:
     def _refuse(self, rank: int, response: str, text: str) -> list[Reply]:
         if self._on_error is not None and response == "error":
             self._on_error(rank, text)
-        return [(rank, format_line(response, rc=-1, msg=text.replace("\n", " ")))]
+        return [(rank, format_line(response, rc=-1, msg=_words(text)))]
 
 
 _RESPONSES = {
@@ -255,6 +256,11 @@ def _number(fields: Fields, name: str) -> int:
     if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < 10):
         raise _Refused(f"{name}={text} is not a number")
     return int(text)
+
+
+def _words(text: str) -> str:
+    """A message as one word: MPICH's parser takes a blank for the end of a value."""
+    return "_".join(text.split())
 
 
 def _size(text: str) -> int:

@@ -1,39 +1,48 @@
-"""Shell options cpu-affinity and gpu-affinity: tasks use what the job was given, or each its own share."""
+"""Shell option cpu-affinity: tasks run on the CPUs that the job was given, or each on its own share of them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flux.hooks.shell import hookimpl
 from flux.idset import IDset
+from flux_shell.cpusets import parse_map, share
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
     from flux_shell.task import Task
 
-__all__ = ["Affinity", "share"]
+__all__ = ["Affinity"]
 
-_MODES = ("on", "off", "per-task")
-
-
-def share(ids: Sequence[int], index: int, count: int) -> list[int]:
-    """The part of ids that is for the index-th of count tasks; tasks share ids when there are fewer of them."""
-    if len(ids) < count:
-        return [ids[index % len(ids)]] if ids else []
-    size, extra = divmod(len(ids), count)
-    start = index * size + min(index, extra)
-    return list(ids[start : start + size + (index < extra)])
+LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 4, 5, 7
+_EXPECTED = "on, off, per-task or map:SET;SET;..., after verbose or dry-run and a comma if wanted"
 
 
-def _mode(shell: Shell, option: str) -> str:
-    mode = shell.options.get(option, "on")
-    if mode in (True, False):
-        mode = "on" if mode else "off"
-    if mode not in _MODES:
-        raise ValueError(f"shell option {option} is one of {', '.join(_MODES)}, not {mode!r}")
-    return str(mode)
+class Wish(NamedTuple):
+    """What the option asks for. mode: on, off, per-task or map. sets: of a map, for one task after another."""
+
+    mode: str
+    sets: list[list[int]]
+    verbose: bool
+    dry_run: bool
+
+
+def _wish(option: object) -> Wish:
+    if option in (True, False, None):
+        option = "off" if option is False else "on"
+    verbose = dry_run = False
+    rest = str(option)
+    while rest.partition(",")[0] in ("verbose", "dry-run"):
+        word, _, rest = rest.partition(",")
+        verbose, dry_run = True, dry_run or word == "dry-run"
+    mode, colon, sets = (rest or "on").partition(":")
+    if mode not in ("on", "off", "per-task", "map") or bool(colon) != (mode == "map"):
+        raise ValueError(f"shell option cpu-affinity={option}: {_EXPECTED} was expected")
+    try:
+        return Wish(mode, parse_map(sets) if colon else [], verbose, dry_run)
+    except ValueError as exc:
+        raise ValueError(f"shell option cpu-affinity={option}: {exc}") from None
 
 
 class Affinity:
@@ -41,44 +50,61 @@ class Affinity:
 
     def __init__(self) -> None:
         self._cpus: list[int] = []
-        self._gpus: list[int] = []
-        self._per_task = False
-        self._gpus_per_task = False
+        self._sets: list[list[int]] = []
+        self._binds = False
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
-        node = shell.job.nodes[shell.rank]
-        cpus = _mode(shell, "cpu-affinity")
-        if cpus != "off":
-            self._cpus = _cpus_of(IDset(node.cores))
-            self._per_task = cpus == "per-task"
-            if self._cpus and not shell.standalone:
-                os.sched_setaffinity(0, self._cpus)
-        gpus = _mode(shell, "gpu-affinity")
-        if gpus != "off":
-            self._gpus = list(IDset(node.gpus))
-            self._gpus_per_task = gpus == "per-task"
-            shell.env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self._gpus)) or "-1"
-            shell.env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        wish = _wish(shell.options.get("cpu-affinity"))
+        if wish.mode == "off":
+            return
+        cores = shell.job.nodes[shell.rank].cores
+        self._cpus = _cpus_of(IDset(cores))
+        if not self._cpus:
+            level = LOG_DEBUG if wish == _wish(None) else LOG_WARNING
+            shell.log(level, f"cores {cores} are not there: tasks are not bound to CPUs", "cpu-affinity")
+            return
+        self._sets = self._sets_of_tasks(wish, shell.job.counts[shell.rank])
+        self._binds = not wish.dry_run and not shell.standalone
+        if wish.verbose:
+            self._report(shell)
+        if self._binds:
+            os.sched_setaffinity(0, self._cpus)
+
+    def _sets_of_tasks(self, wish: Wish, count: int) -> list[list[int]]:
+        if wish.mode == "per-task":
+            return [share(self._cpus, index, count) for index in range(count)]
+        return [wish.sets[index % len(wish.sets)] for index in range(count)] if wish.sets else []
+
+    def _report(self, shell: Shell) -> None:
+        shell.log(LOG_NOTICE, f"cpus: {IDset(self._cpus)}", "cpu-affinity")
+        for rank, cpus in zip(shell.job.task_ranks(shell.rank), self._sets, strict=False):
+            shell.log(LOG_NOTICE, f"task {rank}: cpus: {IDset(cpus)}", "cpu-affinity")
 
     @hookimpl
     def task_init(self, shell: Shell, task: Task) -> None:
-        count = shell.job.counts[shell.rank]
-        if self._per_task and self._cpus:
-            os.sched_setaffinity(0, share(self._cpus, task.localid, count))
-        if self._gpus_per_task and self._gpus:
-            mine = share(self._gpus, task.localid, count)
-            task.env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+        if not self._binds or not self._sets:
+            return
+        cpus = self._sets[task.localid]
+        try:
+            os.sched_setaffinity(0, cpus)
+        except OSError as exc:
+            text = f"task {task.rank} is not bound to CPUs {IDset(cpus)}: {exc.strerror}"
+            shell.log(LOG_WARNING, text, "cpu-affinity")
 
     @hookimpl
     def shell_start(self) -> None:
-        if self._per_task and self._cpus:
+        if self._binds and self._sets:
             os.sched_setaffinity(0, self._cpus)
 
 
 def _cpus_of(cores: IDset) -> list[int]:
-    """CPUs of core numbers: the n-th CPU that the broker may use; none when R names cores that are not there."""
+    """CPUs of cores: those of the same numbers, else, counted from 0, of the CPUs that the broker may use.
+
+    None when the resource set names cores that are not there.
+    """
     allowed = sorted(os.sched_getaffinity(0))
-    if not cores or cores.last() >= len(allowed):
-        return []
-    return [allowed[core] for core in cores]
+    numbers = list(cores)
+    if set(numbers) <= set(allowed):
+        return numbers
+    return [allowed[core] for core in numbers] if numbers[-1] < len(allowed) else []

@@ -1,20 +1,17 @@
-"""PMI-1 for tasks, over a socket pair each (RFC 13); shell option pmi=off leaves it out."""
+"""PMI-1 for tasks, over a socket pair each (RFC 13); shell options pmi and pmi-simple."""
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from flux.core.reactor import FLUX_POLLIN
-from flux.core.steady import SteadyRPC
-from flux.errors import FluxError
-from flux.future import Future
-from flux.hooks.shell import DEFERRED, hookimpl
+from flux.hooks.shell import hookimpl
 from flux.job import fluid
-from flux.message import Message
 from flux.pmi.server import Abort, PMIServer, Reply
+from flux_shell.builtins.pmi_exchange import Exchange
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -22,9 +19,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Pmi"]
 
-LOG_WARNING = 4
+LOG_WARNING, LOG_DEBUG = 4, 7
 _VALUE_MAX = 1024
 _LINE_MAX = 65536
+_SIMPLE = {"simple", "pmi1", "pmi2"}
+_FANOUT = 16
+"""Children of a shell in the exchange tree: few hops cost less than few messages."""
+
+
+class Wish(NamedTuple):
+    """What the options ask for. fanout: of the exchange. mapped: tell tasks on which nodes the others are."""
+
+    enabled: bool = True
+    fanout: int = _FANOUT
+    mapped: bool = True
+
+
+def _wish(options: dict[str, Any]) -> Wish:
+    """ValueError when the options are none of pmi's. `pmi` is a list of implementations, or the table pmi-simple."""
+    asked, table = options.get("pmi", "simple"), options.get("pmi-simple", {})
+    if isinstance(asked, dict):
+        asked, table = "simple", {**asked, **table}
+    if not isinstance(asked, str):
+        raise ValueError(f"shell option pmi={asked}: a list was expected, such as simple or off")
+    if not isinstance(table, dict) or table.keys() - {"kvs", "exchange", "nomap"}:
+        raise ValueError(f"shell option pmi-simple takes exchange.k and nomap, not {table!r}")
+    if table.get("kvs", "exchange") not in ("exchange", "native"):
+        raise ValueError(f"shell option pmi-simple.kvs={table['kvs']}: exchange was expected")
+    return Wish(not _SIMPLE.isdisjoint(asked.split(",")), _fanout(table), not table.get("nomap"))
+
+
+def _fanout(table: dict[str, Any]) -> int:
+    exchange = table.get("exchange", {})
+    k = exchange.get("k", _FANOUT) if isinstance(exchange, dict) else exchange
+    if not isinstance(k, int) or k < 0:
+        raise ValueError(f"shell option pmi-simple.exchange.k={k}: a number above 0 was expected")
+    return k or _FANOUT
 
 
 class Pmi:
@@ -34,21 +64,18 @@ class Pmi:
         self._sockets: dict[int, socket.socket] = {}
         self._partial: dict[int, bytes] = {}
         self._server: PMIServer | None = None
-        self._gathered: dict[str, str] = {}
-        self._waiting: dict[int, Message] = {}
-        self._last: dict[str, str] = {}
-        self._arrived = self._round = 0
+        self._exchange: Exchange | None = None
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
-        self._off = shell.options.get("pmi") in ("off", "none")
-        if shell.rank == 0 and shell.size > 1:
-            shell.on_request("pmi-exchange", self._exchange)
+        self._wish = _wish(shell.options)
+        if self._wish.enabled and not shell.standalone:
+            self._exchange = Exchange(shell, self._wish.fanout, self._exchanged)
 
     @hookimpl
     def task_init(self, shell: Shell, task: Task) -> None:
-        if self._off:
+        if not self._wish.enabled:
             return
         ours, theirs = socket.socketpair()
         fd = theirs.detach()
@@ -120,14 +147,18 @@ class Pmi:
         return self._server
 
     def _preput(self) -> dict[str, str]:
-        taskmap = self._shell.job.taskmap
-        preput = {
-            "PMI_process_mapping": taskmap.pmi(_VALUE_MAX - 1),
-            "flux.taskmap": msgspec.json.encode(taskmap.wrap()).decode(),
-            "flux.instance-level": str(int(self._attribute("instance-level") or 0) + 1),
-        }
+        preput = {"flux.instance-level": str(int(self._attribute("instance-level") or 0) + 1)}
         hint = self._attribute("tbon.interface-hint")
-        return preput | {"flux.tbon-interface-hint": hint} if hint else preput
+        if hint:
+            preput["flux.tbon-interface-hint"] = hint
+        return preput | self._mapping() if self._wish.mapped else preput
+
+    def _mapping(self) -> dict[str, str]:
+        """Where tasks are; empty, which stands for unknown, or left out where it is too long for a PMI value."""
+        taskmap = self._shell.job.taskmap
+        text = msgspec.json.encode(taskmap.wrap()).decode()
+        mapping = {"PMI_process_mapping": taskmap.pmi(_VALUE_MAX - 1)}
+        return mapping | {"flux.taskmap": text} if len(text) < _VALUE_MAX else mapping
 
     def _attribute(self, name: str) -> str:
         if self._shell.standalone:
@@ -138,56 +169,20 @@ class Pmi:
             return ""
 
     def _abort(self, abort: Abort) -> None:
-        text = f"MPI_Abort: {abort.message}" if abort.message else "MPI_Abort"
+        text = f"PMI_Abort: {abort.message}" if abort.message else "PMI_Abort"
         self._shell.die(f"task {abort.rank}: {text}", abort.exitcode & 0xFF or 1)
 
     # -- exchange at barriers
 
     def _contribute(self) -> None:
         entries = self._server.take_exchange() if self._server is not None else None
-        if entries is None:
-            return
-        if self._shell.rank == 0:
-            self._gather(entries)
-        else:
-            request = {"entries": entries, "round": self._round, "shell_rank": self._shell.rank}
-            self._round += 1
-            SteadyRPC(self._shell.flux, lambda: self._shell.rpc(0, "pmi-exchange", request)).then(self._exchanged)
+        if entries is not None and self._exchange is not None:
+            self._exchange.enter(entries)
 
-    def _exchange(self, msg: Message) -> object:
-        """Another shell has got to a barrier; it says so again when the answer, or the request, was lost."""
-        request = msg.payload
-        if request["round"] < self._round:
-            return {"entries": self._last}
-        is_new = request["shell_rank"] not in self._waiting
-        self._waiting[request["shell_rank"]] = msg
-        if is_new:
-            self._gather(request["entries"])
-        return DEFERRED
-
-    def _gather(self, entries: dict[str, str]) -> None:
-        self._gathered.update(entries)
-        self._arrived += 1
-        if self._arrived < self._shell.size:
-            return
-        gathered, waiting = self._gathered, self._waiting
-        self._gathered, self._waiting, self._arrived = {}, {}, 0
-        self._last = gathered
-        self._round += 1
-        for msg in waiting.values():
-            self._shell.flux.respond(msg, {"entries": gathered})
-        self._reply(self._pmi().complete_exchange(gathered))
-
-    def _exchanged(self, future: Future) -> None:
-        try:
-            entries, error = future.get()["entries"], ""
-        except FluxError as exc:
-            entries, error = {}, f"exchange with the other shells: {exc}"
+    def _exchanged(self, entries: dict[str, str], error: str) -> None:
         self._reply(self._pmi().complete_exchange(entries, error))
 
     @hookimpl
     def shell_lost(self, shell_rank: int) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            for msg in waiting.values():
-                self._shell.flux.respond_error(msg, 5, f"shell {shell_rank} is lost")
+        if self._exchange is not None:
+            self._exchange.lost(shell_rank)

@@ -12,20 +12,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ResourceLimits"]
 
-LOG_WARNING = 4
-
 
 class ResourceLimits:
     """Sets the limits on the shell, from which tasks inherit them."""
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
-        for name, value in (shell.options.get("rlimit") or {}).items():
+        limits = shell.options.get("rlimit") or {}
+        if not isinstance(limits, dict):
+            raise ValueError(f"shell option rlimit={limits}: rlimit.NAME=N was expected")
+        for name, value in limits.items():
             number = getattr(resource, f"RLIMIT_{name.upper()}", None)
             if number is None:
-                shell.log(LOG_WARNING, f"there is no resource limit {name!r} here", "rlimit")
-                continue
-            _set(number, int(value))
+                raise ValueError(f"shell option rlimit.{name}={value}: there is no such limit")
+            if not isinstance(value, int):
+                raise ValueError(f"shell option rlimit.{name}={value}: a number was expected, -1 for no limit")
+            _set(number, value)
 
 
 def _set(number: int, soft: int) -> None:
