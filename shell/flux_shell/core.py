@@ -22,8 +22,8 @@ from flux_shell.task import Task
 
 __all__ = ["LOG_DEBUG", "LOG_ERR", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
 
-LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 0, 3, 4, 6, 7
-_LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 5: "NOTICE", 6: "INFO", 7: "DEBUG"}
+LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 0, 3, 4, 5, 7
+_LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 6: "DEBUG", 7: "DEBUG"}
 KILL_TIMEOUT = 5.0
 """Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""
 
@@ -173,11 +173,11 @@ class ShellCore:
                 sys.stderr.write(f"flux-shell[{self.rank}]: ERROR: raising a job exception: {exc}\n")
 
     def log(self, level: int, message: str, component: str = "") -> None:
-        if level >= LOG_DEBUG and not self.verbose:
+        if level > LOG_NOTICE and not self.verbose:
             return
         if self.standalone or not self.logs_by_plugin or not self.stack.has("shell_log"):
-            where = f"{component}: " if component else ""
-            sys.stderr.write(f"flux-shell[{self.rank}]: {_LEVELS[level]}: {where}{message}\n")
+            parts = [part for part in (f"flux-shell[{self.rank}]", _LEVELS.get(level), component, message) if part]
+            sys.stderr.write(": ".join(parts) + "\n")
         if self.logs_by_plugin:
             self.call("shell.log", shell=self, level=level, message=message, component=component)
 

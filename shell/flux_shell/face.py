@@ -147,3 +147,10 @@ class ShellFace(ShellCore):
 
     def mustache_render(self, template: str, task: Task | None = None) -> str:
         return render(template, cast("Shell", self), task)
+
+    # -- the names of man3 for what is named otherwise here
+
+    killall = ShellCore.kill_tasks
+    plugstack_call = ShellCore.call
+    service_register = on_request
+    add_event_handler = on_event

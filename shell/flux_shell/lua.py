@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["run_initrc"]
 
 _PRELUDE = os.path.join(os.path.dirname(__file__), "rc", "prelude.lua")
-_LOG_LEVELS = {"log": 6, "debug": 7, "log_error": 3}
+_LOG_LEVELS = {"log": 5, "debug": 6, "log_error": 3}
 
 
 def run_initrc(shell: Shell, path: str) -> None:
@@ -84,7 +84,7 @@ class Initrc:
         }
 
     def _logger(self, level: int) -> Callable[[Any], None]:
-        return lambda text: self._shell.log(level, str(text), "lua")
+        return lambda text: self._shell.log(level, str(text))
 
     def _getenv(self, name: str | None = None) -> Any:
         return self._state.table(self._shell.env) if name is None else self._shell.env.get(name)
