@@ -270,11 +270,19 @@ class Attach:
             self._say_plain(line if line.startswith("flux-shell") else f"{who}: {line}")
 
     def _shell_started(self, context: dict[str, Any]) -> None:
-        if self._stdin_ranks is not None and self._stdin is None:
+        if self._stdin is not None:
+            return
+        if "pty" in context and self.result.waitstatus is None:
+            from flux_cli.attach_terminal import JobTerminal
+
+            self._stdin = JobTerminal(self._handle, context, self._stdin_ranks, self._leave)
+        elif self._stdin_ranks is not None:
             from flux_cli.attach_stdin import StdinSender
 
             self._stdin = StdinSender(self._handle, context["service"], context["leader-rank"], self._stdin_ranks)
-            self._stdin.start()
+        else:
+            return
+        self._stdin.start()
 
     def _show(self, log: str, event: EventLogEvent) -> None:
         seconds = event.timestamp - self.result.times.get("t_submit", event.timestamp)
@@ -297,6 +305,8 @@ class Attach:
             self._done("output")
 
     def _write(self, stream: str, ranks: str, data: bytes) -> None:
+        if self._stdin is not None and self._stdin.shows(ranks):
+            return
         write = self._write_now if self._tail is None else self._tail.add
         write(stream, ranks, data)
 
@@ -357,6 +367,9 @@ class Attach:
     def _detach(self) -> None:
         """Leave the job alone."""
         self._warn("detaching...")
+        self._leave()
+
+    def _leave(self) -> None:
         self._detached = True
         self._waiting_for.clear()
         self._done("eventlog")

@@ -45,6 +45,10 @@ class StdinSender:
         if not _in_background():
             self._resume()
 
+    def shows(self, _ranks: str) -> bool:
+        """Output of tasks is not shown by this (see `JobTerminal`)."""
+        return False
+
     def close(self) -> None:
         self._pause()
         self._closed = True

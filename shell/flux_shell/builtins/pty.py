@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flux.hooks.shell import DEFERRED, hookimpl
@@ -34,6 +35,8 @@ class Pty:
             return
         self._shell = shell
         self._read_options(asked)
+        for rank in sorted(self._ranks):
+            self._open(rank)
         shell.on_request("terminus.disconnect", self._disconnect)
         for flow in shell.flows:
             flow.on_drained.append(self._resume)
@@ -60,19 +63,20 @@ class Pty:
             shell.log(LOG_WARNING, "adding a terminal for rank 0, which is the one to attach to", "pty")
             self._ranks.add(0)
 
-    # -- tasks
-
-    @hookimpl(tryfirst=True)
-    def task_init(self, shell: Shell, task: Task) -> None:
-        if task.rank not in self._ranks:
-            return
-        rank = task.rank
-        session = Session(shell.flux, lambda data, eof: self._output(rank, data, eof), self._interactive and not rank)
+    def _open(self, rank: int) -> None:
+        shell = self._shell
+        session = Session(shell.flux, partial(self._output, rank), self._interactive and not rank)
         self._sessions[rank] = session
         shell.on_request(f"terminus.{rank}", session.request)
         shell.add_completion_ref("terminus")
-        task.terminal = session.path
-        task.env["FLUX_TERMINUS_SESSION"] = str(rank)
+
+    # -- tasks
+
+    @hookimpl(tryfirst=True)
+    def task_init(self, task: Task) -> None:
+        if task.rank in self._sessions:
+            task.terminal = self._sessions[task.rank].path
+            task.env["FLUX_TERMINUS_SESSION"] = str(task.rank)
 
     @hookimpl
     def task_fork(self, task: Task) -> None:
