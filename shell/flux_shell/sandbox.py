@@ -85,6 +85,8 @@ class LuaState:
         self._depth += 1
         try:
             return function(*args)
+        except lua54.LuaMemoryError:
+            raise ScriptError(f"{self._files[-1]}: scripts take more than {MEMORY >> 20} MiB of memory") from None
         except lua54.LuaError as exc:
             raise ScriptError(self._with_whole_path(_first_line(exc))) from None
         finally:

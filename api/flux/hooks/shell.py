@@ -142,7 +142,7 @@ class ShellApi(Protocol):
         shell, this one by default. ValueError when there is none of that rank."""
 
     def get_jobspec_info(self) -> dict[str, Any]:
-        """version, ntasks, nslots, cores_per_slot, gpus_per_slot, node_exclusive; nnodes, slots_per_node (-1: unset)."""
+        """version, ntasks, nslots, cores_per_slot, gpus_per_slot, node_exclusive; nnodes, slots_per_node (or -1)."""
 
     def get_hostlist(self) -> Hostlist:
         """Hosts by shell rank."""
