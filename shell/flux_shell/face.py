@@ -36,7 +36,7 @@ class ShellFace(ShellCore):
         self._outbox = None if flux is None else Outbox(flux, self.rank, self.rpc)
         self._refs: dict[str, int] = {}
         self._held: list[tuple[str, dict[str, Any]]] | None = []
-        self._init_context: dict[str, Any] = {}
+        self._contexts: dict[str, dict[str, Any]] = {"shell.init": {}, "shell.start": {}}
         self.aux: dict[str, Any] = {}
 
     # -- events of the job
@@ -58,10 +58,12 @@ class ShellFace(ShellCore):
             self._append_event(name, context)
 
     def add_event_context(self, name: str, context: dict[str, Any]) -> None:
-        """Add to the context of an event still to come; only shell.init takes more."""
-        if name != "shell.init":
-            raise FluxError(errno.EINVAL, f"no context can be added to the event {name}, only to shell.init")
-        self._init_context.update(context)
+        """Add to the context of an event still to come: shell.init or shell.start."""
+        if name not in self._contexts:
+            raise FluxError(
+                errno.EINVAL, f"no context can be added to the event {name}, only to shell.init, shell.start"
+            )
+        self._contexts[name].update(context)
 
     # -- other shells, and who else sends requests
 

@@ -60,7 +60,7 @@ class Shell(ShellFace):
         self._start_tasks()
         self.call("shell.start", shell=self)
         self._barrier()
-        self._post("shell.start", {"taskmap": self.job.taskmap.wrap()})
+        self._post("shell.start", {"taskmap": self.job.taskmap.wrap(), **self._contexts["shell.start"]})
         self._release_events()
         for task in self.tasks:
             self._watch(task)
@@ -70,7 +70,7 @@ class Shell(ShellFace):
 
     def _init_event(self) -> dict[str, Any]:
         leader = self.job.nodes[0].rank
-        return {"service": self.service, "leader-rank": leader, "size": self.size, **self._init_context}
+        return {"service": self.service, "leader-rank": leader, "size": self.size, **self._contexts["shell.init"]}
 
     def _idle(self) -> bool:
         journal, outbox = self.journal, self._outbox

@@ -21,6 +21,7 @@ BUILTINS = (
     "gpubind",
     "mpi",
     "pmi",
+    "mpir",
     "pty",
     "input",
     "output",
