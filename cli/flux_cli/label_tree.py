@@ -1,0 +1,59 @@
+"""A tree of labels, drawn as pstree(1) draws processes (flux-pstree(1))."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["STYLES", "Tree"]
+
+STYLES = {
+    "box": ("│   ", "├── ", "└── ", "    "),
+    "compact": ("│ ", "├─", "└─", "  "),
+    "ascii": ("|   ", "|-- ", "`-- ", "    "),
+}
+"""What stands before the label of a node: below a branch that goes on, at a branch, at the last one, below that."""
+
+
+class Tree:
+    """A node and what is below it.
+
+    Args:
+        label: its text. prefix: a text before the drawing.
+    """
+
+    def __init__(self, label: str, prefix: str = "") -> None:
+        self.label = label
+        self.prefix = prefix
+        self.children: list[Tree] = []
+        self._count = 1
+        self._leaves: dict[tuple[str, str], Tree] = {}
+
+    def add(self, child: Tree, combine: bool) -> None:
+        """Add a node below this one.
+
+        Args:
+            combine: only count it when it is a leaf like one that is there already.
+        """
+        key = (child.prefix, child.label)
+        if combine and not child.children:
+            if key in self._leaves:
+                self._leaves[key]._count += 1
+                return
+            self._leaves[key] = child
+        self.children.append(child)
+
+    def lines(self, style: str, above: str = "", connector: str = "") -> Iterator[str]:
+        """The drawing, from this node down.
+
+        Args:
+            style: one of STYLES. above, connector: what stands before the label.
+        """
+        label = f"{self._count}*[{self.label}]" if self._count > 1 else self.label
+        prefix = f"{self.prefix} " if self.prefix else ""
+        yield f"{prefix}{above}{connector}{label}"
+        goes_on, branch, last, blank = STYLES[style]
+        below = above + ("" if not connector else blank if connector == last else goes_on)
+        for child in self.children:
+            yield from child.lines(style, below, last if child is self.children[-1] else branch)
