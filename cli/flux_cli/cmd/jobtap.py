@@ -108,9 +108,70 @@ def _query(args: argparse.Namespace) -> int:
     return 0
 
 
+def _test_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="TOML file that the policy is to take for the instance's"
+    )
+    parser.add_argument("-a", "--all", action="store_true", help="show jobs that would have fared the same, too")
+    parser.add_argument("--json", action="store_true", help="print an object")
+    parser.add_argument("plugin", metavar="PLUGIN", help="file, installed name or dotted path")
+    parser.add_argument("journal", metavar="JOURNAL", help="events journal, job archive or dump with recorded jobs")
+    parser.add_argument("conf", metavar="KEY=VAL", nargs="*", help="what the policy is configured with")
+
+
+def _test(args: argparse.Namespace) -> int:
+    from flux.job.JobID import JobID
+
+    request = {
+        "plugin": reference(args.plugin),
+        "file": args.journal,
+        "options": parse_conf(args.conf),
+        "conf": _read_toml(args.config) if args.config else {},
+    }
+    answer = _replay(request)
+    if args.json:
+        print_json(answer)
+        return 0
+    differing = 0
+    for outcome in answer["outcomes"]:
+        texts = [difference["text"] for difference in outcome["differences"]]
+        differing += bool(texts)
+        if texts or args.all:
+            print(f"{JobID(outcome['id']).f58}  {'; '.join(texts) or 'the same'}")
+    print(f"{differing} of {answer['jobs']} jobs would have fared differently")
+    return 0
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except tomllib.TOMLDecodeError as exc:
+        die(f"{path}: {exc}")
+
+
+def _replay(request: dict[str, Any]) -> dict[str, Any]:
+    """Have a process replay the jobs: the policy runs in it, and may do what it likes."""
+    import json
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-P", "-m", "flux_plugins.job_manager.replay"]
+    done = subprocess.run(command, input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        die(f"the policy ended the process that replays jobs (status {done.returncode})")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if "error" in answer:
+        die(answer["error"])
+    return answer
+
+
 ACTIONS = {
     "list": Action(_list, "list the loaded policies", _list_arguments),
     "load": Action(_load, "load a policy", _load_arguments),
     "remove": Action(_remove, "remove policies", _remove_arguments),
+    "test": Action(_test, "replay recorded jobs through a policy", _test_arguments),
     "query": Action(_query, "show what a policy says about itself, as JSON", _query_arguments),
 }

@@ -19,11 +19,11 @@ from flux.module import Module
 from flux_plugins.job_manager.alloc import Scheduler
 from flux_plugins.job_manager.housekeeping import Housekeeping
 from flux_plugins.job_manager.idle import IdleWaits
-from flux_plugins.job_manager.job import CLEANUP, DEPEND, INACTIVE, NEW, PRIORITY, RUN, SCHED, Event, Job
+from flux_plugins.job_manager.job import INACTIVE, NEW, PRIORITY, SCHED, Event, Job
 from flux_plugins.job_manager.journal import Journal
 from flux_plugins.job_manager.lifetime import Lifetime
 from flux_plugins.job_manager.machine import Action, merge, next_actions, transition
-from flux_plugins.job_manager.policies import Policies
+from flux_plugins.job_manager.policies import STATE_HOOKS, Policies
 from flux_plugins.job_manager.purge import Purger
 from flux_plugins.job_manager.queues import Queues
 from flux_plugins.job_manager.start import Execution
@@ -31,15 +31,6 @@ from flux_plugins.job_manager.wait import Waits
 from flux_plugins.job_manager.writer import EventWriter
 
 __all__ = ["Manager"]
-
-_STATE_HOOKS = {
-    DEPEND: "job_state_depend",
-    PRIORITY: "job_state_priority",
-    SCHED: "job_state_sched",
-    RUN: "job_state_run",
-    CLEANUP: "job_state_cleanup",
-    INACTIVE: "job_state_inactive",
-}
 
 
 class Hold:
@@ -129,7 +120,7 @@ class Manager:
 
     def _entered(self, job: Job, event: Event, previous: int) -> None:
         state = job.state
-        hook = _STATE_HOOKS[state]
+        hook = STATE_HOOKS[state]
         if self.policies.must_wait(hook):
             hold = self._held[job.id] = Hold(state)
             self.spawn(self._enter_later(job, hold, hook, event, previous), f"{hook} of {job.id}")

@@ -17,7 +17,7 @@ from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.hooks.jobtap import UNAVAILABLE
 from flux.message import Message
 from flux_plugins.job_manager.isolation import HOLD, Isolation, read_containment
-from flux_plugins.job_manager.job import DEPEND, NEW, Job
+from flux_plugins.job_manager.job import CLEANUP, DEPEND, INACTIVE, NEW, PRIORITY, RUN, SCHED, Job
 from flux_plugins.job_manager.policy_process import Containment, PolicyHolds
 from flux_plugins.job_manager.queues import Queue
 from flux_plugins.job_manager.view import JobView
@@ -25,7 +25,17 @@ from flux_plugins.job_manager.view import JobView
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager
 
-__all__ = ["Policies"]
+__all__ = ["STATE_HOOKS", "Policies"]
+
+STATE_HOOKS = {
+    DEPEND: "job_state_depend",
+    PRIORITY: "job_state_priority",
+    SCHED: "job_state_sched",
+    RUN: "job_state_run",
+    CLEANUP: "job_state_cleanup",
+    INACTIVE: "job_state_inactive",
+}
+"""State to the hook that is called when a job enters it."""
 
 _DIRECTIVE_KEYS = ("load", "conf", "remove", "isolated", "deadline", "on-error", "memory-limit")
 
