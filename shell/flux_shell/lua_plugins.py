@@ -62,8 +62,9 @@ class LuaPlugins:
                 plugins.plugin(plugins.names()[-1]).conf = asked["conf"]
 
     def _find(self, pattern: str) -> list[str]:
-        directories = [""] if os.path.isabs(pattern) else [d for d in self._searchpath.split(":") if d]
-        paths = [path for d in directories for path in sorted(glob.glob(os.path.join(d, pattern)))]
+        folders = [""] if os.path.isabs(pattern) else [folder for folder in self._searchpath.split(":") if folder]
+        places = [os.path.join(self._shell.job.cwd, folder, pattern) for folder in folders]
+        paths = [path for place in places for path in sorted(glob.glob(place))]
         if not paths and not glob.has_magic(pattern):
             where = "" if os.path.isabs(pattern) else f" on plugin.searchpath ({self._searchpath or 'empty'})"
             raise FileNotFoundError(f"plugin.load: {pattern}: File not found{where}")

@@ -206,3 +206,10 @@ def test_hooks_of_a_job_of_two_nodes_and_four_tasks(jobs2: Jobs, tmp_path: Path)
         expected = [line.format(first=ranks[0], second=ranks[1]) for line in GOLDEN]
         assert (tmp_path / str(shell_rank)).read_text().splitlines() == expected
     assert [name for name in job.names() if name != "shell.task-exit"] == ["shell.init", "shell.start"]
+
+
+def test_the_shipped_initrc_loads_nothing_from_the_jobs_directory(jobs: Jobs, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("raise SystemExit('this is the program of a job, no plugin')\n")
+    (tmp_path / "mine.lua").write_text('shell.setenv ("GOT", "mine")')
+    job, codes = jobs.run(ENV, cwd=str(tmp_path), options={"userrc": "mine.lua"})
+    assert (codes, job.output()) == ([0], {"0": "mine\n"})
