@@ -1,0 +1,59 @@
+"""Commands of an instance on a terminal of their own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+
+from flux.testing import Instance
+
+__all__ = ["Terminal"]
+
+
+class Terminal:
+    """A command whose stdin, stdout and stderr are a terminal of 80 columns and 24 lines; `with` ends it.
+
+    Attributes:
+        shown: what it has written so far.
+    """
+
+    def __init__(self, instance: Instance, *command: str) -> None:
+        self._instance = instance
+        self._command = command
+        self.shown = ""
+
+    def __enter__(self) -> Terminal:
+        self._master, slave = pty.openpty()
+        size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
+        env = {**self._instance.env, "FLUX_URI": self._instance.uri_of(0), **size}
+        self._process = subprocess.Popen(self._command, env=env, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def read_until(self, text: str) -> None:
+        """Read until text was shown; AssertionError when the command ends before."""
+        while text not in self.shown:
+            assert self._read(), f"{text!r} was not shown: {self.shown!r}"
+
+    def wait(self) -> int:
+        """Read to the end; gives the exit code."""
+        while self._read():
+            pass
+        return self._process.wait()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # how Linux tells of the last writer's end
+            return False
+        self.shown += data.decode(errors="replace")
+        return bool(data)
