@@ -16,10 +16,12 @@ from flux.resource.Rlist import Rlist
 __all__ = ["configured", "join", "local_inventory", "read_R", "with_nodelist"]
 
 
-def local_inventory(rank: int, hostname: str, cpus: Iterable[int]) -> Rlist:
-    """What this broker has to offer: cores under the numbers the system gives them."""
+def local_inventory(rank: int, hostname: str, cpus: Iterable[int], gpus: int = 0) -> Rlist:
+    """What this broker has to offer: cores under the numbers the system gives them, and GPUs from 0 on."""
     rlist = Rlist()
     rlist.add_rank(rank, hostname, IDset(cpus))
+    if gpus:
+        rlist.add_child(rank, "gpu", IDset(range(gpus)))
     return rlist
 
 

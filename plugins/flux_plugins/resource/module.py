@@ -222,10 +222,8 @@ class Resource(Module):
     def drain_ranks(self, ranks: IDset, reason: str | None, mode: str | None) -> None:
         """Drain ranks, as the drain request does."""
         overwrite = self.status.drain(ranks, 0.0, reason, mode)
-        context = {"idset": str(ranks), "nodelist": self._names(ranks), "overwrite": overwrite}
-        if reason:
-            context["reason"] = reason
-        posted = self.journal.post("drain", context)
+        context = {"idset": str(ranks), "nodelist": self._names(ranks), **({"reason": reason} if reason else {})}
+        posted = self.journal.post("drain", context | {"overwrite": overwrite})
         for rank in ranks:
             info = self.status.drained[rank]
             if not info.timestamp:

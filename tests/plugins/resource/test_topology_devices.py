@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from flux_plugins.resource.devices import count_gpus
+from flux_plugins.resource.discovery import local_inventory
 from flux_plugins.resource.topology import hwloc_xml
 
 FILES = {
@@ -51,3 +53,19 @@ def test_lstopo_reads_them(host: str) -> None:
     command = ["lstopo-no-graphics", "--if", "xml", "-i", "-", "--of", "console", "--whole-io"]
     shown = subprocess.run(command, input=host, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "01:00.0 (3D)" in shown and "card1" in shown
+
+
+def test_gpus_that_compute_are_counted(tmp_path: Path) -> None:
+    assert count_gpus(tmp_path) == 0
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "proc/driver/nvidia/gpus" / name).mkdir(parents=True)
+    for node, number in (("0", "0"), ("1", "54321")):  # node 0 is the host's processor
+        folder = tmp_path / "sys/class/kfd/kfd/topology/nodes" / node
+        folder.mkdir(parents=True)
+        (folder / "gpu_id").write_text(f"{number}\n")
+    assert count_gpus(tmp_path) == 3
+
+
+def test_gpus_are_offered_with_cores() -> None:
+    found = local_inventory(0, "n0", [0, 1], gpus=2)
+    assert found.dumps() == "rank0/core[0-1],gpu[0-1]"
