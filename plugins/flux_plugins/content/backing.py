@@ -38,6 +38,7 @@ class Backing:
         self._busy = False
         self._reported = ""
         self._flushers: list[asyncio.Future[None]] = []
+        self._late: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- writing back
 
@@ -59,6 +60,12 @@ class Backing:
             if not self._busy:
                 self._write()
             await done
+
+    async def catch_up(self, backlog: int) -> None:
+        """Wait until at most so many bytes are dirty, or the store fails: what it does not take stays in memory."""
+        done: asyncio.Future[None] = self.content.flux.loop.create_future()
+        self._late.append((backlog, done))
+        await done
 
     def _write(self, probe: bool = False) -> None:
         """Send the next dirty blobs; with probe also when there are none, to learn whether there is room."""
@@ -101,12 +108,16 @@ class Backing:
         self._busy = False
         self.in_flight = 0
         self.content.cache.clean(digests)
+        self.content.make_room()
         self._mark_full(full or (error is not None and error.errno == errno.ENOSPC))
         if error is not None:
             self._report(error)
+        elif self.content.cache.dirty >= self.content.settings.flush_batch_limit:
+            self._write()
         elif self.content.cache.dirty:
             self.schedule()
         self._answer_flushers(error)
+        self._answer_late(error is not None)
 
     def _report(self, error: FluxError) -> None:
         text = str(error)
@@ -137,8 +148,17 @@ class Backing:
                 code = errno.ENOSPC if error.errno == errno.ENOSPC else errno.EIO
                 flusher.set_exception(FluxError(code, f"the backing store {self.name} failed: {error}"))
 
+    def _answer_late(self, all_of_them: bool) -> None:
+        late, self._late = self._late, []
+        for backlog, done in late:
+            if not all_of_them and self.content.cache.dirty_size > backlog:
+                self._late.append((backlog, done))
+            elif not done.done():
+                done.set_result(None)
+
     def stop(self) -> None:
         """The backing store goes away."""
+        self._answer_late(True)
         self._mark_full(False)
         if self._timer is not None:
             self._timer.cancel()

@@ -31,7 +31,8 @@ class ContentCache:
     """Blobs by digest.
 
     Attributes:
-        size: bytes held. now: the present time, set by whoever has a clock.
+        size: bytes held. dirty_size: those of them that the backing store has not got.
+        now: the present time, set by whoever has a clock.
     """
 
     def __init__(self) -> None:
@@ -39,25 +40,33 @@ class ContentCache:
         self.size = 0
         self.now = 0.0
         self._dirty: dict[bytes, Entry] = {}
+        self.dirty_size = 0
 
     def get(self, digest: bytes) -> bytes | None:
         """The blob, or None when it is not here."""
         entry = self.entries.get(digest)
         if entry is None:
             return None
-        entry.used = self.now
+        self._use(digest, entry)
         return entry.blob
+
+    def _use(self, digest: bytes, entry: Entry) -> None:
+        """Keep the entries in the order of their last use, as far as the clock tells it."""
+        if entry.used != self.now:
+            entry.used = self.now
+            self.entries[digest] = self.entries.pop(digest)
 
     def add(self, digest: bytes, blob: bytes, dirty: bool) -> bool:
         """Keep a blob; True when it was not here before."""
         entry = self.entries.get(digest)
         if entry is not None:
-            entry.used = self.now
+            self._use(digest, entry)
             return False
         entry = self.entries[digest] = Entry(blob, dirty, self.now)
         self.size += len(blob)
         if dirty:
             self._dirty[digest] = entry
+            self.dirty_size += len(blob)
         return True
 
     @property
@@ -79,26 +88,34 @@ class ContentCache:
         for digest in digests:
             if (entry := self._dirty.pop(digest, None)) is not None:
                 entry.dirty = False
+                self.dirty_size -= len(entry.blob)
 
     def purge(self, target: int, older_than: float) -> int:
         """Forget clean blobs not used for older_than seconds until they all take at most target bytes of memory.
 
-        Gives how many.
+        Those that were not used for longest go first. Gives how many.
         """
-        count = 0
-        if self._cost > target:
-            limit = self.now - older_than
-            for digest in [d for d, e in self.entries.items() if not e.dirty and e.used <= limit]:
-                self._forget(digest)
-                count += 1
-                if self._cost <= target:
-                    break
-        return count
+        excess = self.cost - target
+        going: list[bytes] = []
+        for digest, entry in self.entries.items():
+            if excess <= 0 or entry.used > self.now - older_than:
+                break
+            if not entry.dirty:
+                going.append(digest)
+                excess -= len(entry.blob) + OVERHEAD
+        for digest in going:
+            self._forget(digest)
+        return len(going)
 
     @property
-    def _cost(self) -> int:
+    def cost(self) -> int:
         """Bytes of memory that the blobs take, with what it takes to keep them."""
         return self.size + OVERHEAD * len(self.entries)
+
+    @property
+    def clean_cost(self) -> int:
+        """The same, of those that can be loaded again."""
+        return self.cost - self.dirty_size - OVERHEAD * len(self._dirty)
 
     def drop(self) -> None:
         """Forget everything that is clean."""

@@ -37,6 +37,8 @@ from flux_plugins.content.settings import Settings
 
 __all__ = ["Content"]
 
+_BACKLOG = 32 << 20  # bytes that may wait for the backing store before those who store more have to wait
+_MOST = 2  # times content.purge-target-size is what clean blobs may take between two heartbeats
 _NO_BACKING = "there is no content backing store"
 
 
@@ -124,6 +126,7 @@ class Content(Module):
                 self.respond_error(msg, exc)
             return
         self.cache.add(digest, blob, dirty=False)
+        self.make_room()
         for msg in waiting:
             self.respond(msg, blob or None)
 
@@ -174,12 +177,13 @@ class Content(Module):
         if self._leader:
             self._check_room([digest])
             self._keep([(digest, blob)])
-        elif self.cache.get(digest) is None:
+            return self._in_time(digest)
+        if self.cache.get(digest) is None:
             return self._write_through(digest, blob)
         return digest
 
     @request("store-many")
-    def store_many(self, msg: Message) -> None:
+    def store_many(self, msg: Message) -> Any:
         self._need_leader("many blobs are stored")
         pairs: list[tuple[bytes, bytes]] = []
         for blob in unpack(msg.raw or b""):
@@ -189,6 +193,7 @@ class Content(Module):
             pairs.append((self._hash(blob).digest(), blob))
         self._check_room([digest for digest, _ in pairs])
         self._keep(pairs)
+        return self._in_time(None)
 
     def _check_size(self, blob: bytes) -> None:
         if len(blob) > self.settings.blob_size_limit:
@@ -208,19 +213,21 @@ class Content(Module):
         finally:
             self._upstream -= 1
         self.cache.add(digest, blob, dirty=False)
+        self.make_room()
         return digest
 
     @request("store-batch", payload=StoreBatch)
     def store_batch(self, msg: Message, req: StoreBatch) -> Any:
         if self._leader:
             self._keep(req.blobs)
-            return None
+            return self._in_time(None)
         return self._write_batch_through(req.blobs)
 
     async def _write_batch_through(self, blobs: list[tuple[bytes, bytes]]) -> None:
         await SteadyRPC(self.flux, lambda: self.flux.rpc("content.store-batch", {"blobs": blobs}, NODEID_UPSTREAM))
         for digest, blob in blobs:
             self.cache.add(digest, blob, dirty=False)
+        self.make_room()
 
     def _keep(self, blobs: list[tuple[bytes, bytes]]) -> None:
         failpoint("content.keep")
@@ -228,6 +235,16 @@ class Content(Module):
             self.cache.add(digest, blob, dirty=True)
         if self.backing is not None:
             self.backing.schedule()
+
+    def _in_time(self, answer: bytes | None) -> Any:
+        """The answer to who stores, which comes later when the backing store is far behind."""
+        if self.backing is None or self.cache.dirty_size <= _BACKLOG:
+            return answer
+        return self._when_caught_up(self.backing, answer)
+
+    async def _when_caught_up(self, backing: Backing, answer: bytes | None) -> bytes | None:
+        await backing.catch_up(_BACKLOG)
+        return answer
 
     # -- flush, drop, purge
 
@@ -248,10 +265,18 @@ class Content(Module):
     @event("heartbeat.pulse")
     def on_heartbeat(self, msg: Message) -> None:
         self.cache.now = time.monotonic()
-        if not self._leader or self.backing is not None:
-            self.cache.purge(self.settings.purge_target_size, self.settings.purge_old_entry)
+        self._purge(self.settings.purge_old_entry)
         if self.backing is not None:
             self.backing.retry()
+
+    def make_room(self) -> None:
+        """Forget blobs however young they are when there are far too many."""
+        if self.cache.clean_cost > _MOST * self.settings.purge_target_size:
+            self._purge(0)
+
+    def _purge(self, older_than: float) -> None:
+        if not self._leader or self.backing is not None:
+            self.cache.purge(self.settings.purge_target_size, older_than)
 
     # -- files as blobs
 

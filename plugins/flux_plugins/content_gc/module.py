@@ -28,6 +28,7 @@ __all__ = ["ContentGc", "Options"]
 
 _LOADS_AT_ONCE = 128
 _ROWS_PER_DIR = 20
+_REFERENCE = b'ref"'
 _NOT_NOW = (errno.ENOSYS, errno.EHOSTUNREACH)
 
 
@@ -164,6 +165,8 @@ class ContentGc(Module):
         blobs: list[str] = []
         await self._spend(len(refs))
         for blob in await load_batch(self.flux, refs):
+            if _REFERENCE not in blob:  # nothing but values, which most directories of a large tree are
+                continue
             more_dirs, more_blobs = references(decode_dir(blob))
             dirs += more_dirs
             blobs += more_blobs

@@ -33,6 +33,8 @@ ON CONFLICT(hash) DO UPDATE SET epoch = excluded.epoch WHERE epoch < excluded.ep
 """
 _PLAIN = -1
 _KEPT_CHECKPOINTS = 5
+_CACHE_KIB = 16 << 10
+_LOG_PAGES = 8192  # digests are random: a page of their index changes often, and is copied from the log once for all
 _NO_ROOM = (sqlite3.SQLITE_FULL,)
 
 
@@ -77,6 +79,8 @@ class Database(CollectingStore):
             self.db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only of a new file
             self.db.execute(f"PRAGMA journal_mode={journal_mode}")
             self.db.execute(f"PRAGMA synchronous={synchronous}")
+            self.db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self.db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             if check:
                 self._check()
             self._make_tables()

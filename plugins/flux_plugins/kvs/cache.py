@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from flux.errors import FluxError, ProtocolError
@@ -12,6 +14,7 @@ from flux.kvs.treeobj import TreeObj
 __all__ = ["Missing", "TreeCache", "Unread"]
 
 Entries = dict[str, TreeObj]
+T = TypeVar("T")
 V = TypeVar("V")
 
 _LIMIT = 32 << 20
@@ -36,49 +39,44 @@ class Unread(Missing):
     """A large directory that is wanted whole: see `TreeCache.whole`."""
 
 
-class _Generations(Generic[V]):
-    """A mapping whose cost, in bytes, is bounded, and that forgets what was not used for a while.
-
-    Two generations: what is used moves to the young one, and when that is full it becomes the old one and what
-    the old one still held is dropped. Nothing is touched on a hit in the young one, where most are.
-    """
+class _Recent(Generic[V]):
+    """A mapping whose cost, in bytes, is bounded: what was not used for longest goes first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.clear()
 
     def clear(self) -> None:
-        self._young: dict[str, V] = {}
-        self._old: dict[str, V] = {}
-        self._cost = self._old_cost = 0
+        self._values: OrderedDict[str, tuple[V, int]] = OrderedDict()
+        self.cost = 0
 
     def get(self, key: str) -> V | None:
-        value = self._young.get(key)
-        if value is None and key in self._old:
-            cost = self._old_cost // len(self._old)
-            self._old_cost -= cost
-            value = self._old.pop(key)
-            self.put(key, value, cost)
-        return value
+        found = self._values.get(key)
+        if found is None:
+            return None
+        self._values.move_to_end(key)
+        return found[0]
 
     def put(self, key: str, value: V, cost: int) -> None:
-        self._young[key] = value
-        self._cost += cost
-        if self._cost > self.limit // 2:
-            self._old, self._old_cost = self._young, self._cost
-            self._young, self._cost = {}, 0
+        self.pop(key)
+        self._values[key] = (value, cost)
+        self.cost += cost
+        while self.cost > self.limit:
+            self.cost -= self._values.popitem(last=False)[1][1]
 
     def pop(self, key: str) -> None:
-        """Forget one; it goes on to count until its generation is forgotten."""
-        self._young.pop(key, None)
-        self._old.pop(key, None)
+        """Forget one."""
+        found = self._values.pop(key, None)
+        if found is not None:
+            self.cost -= found[1]
 
-    @property
-    def cost(self) -> int:
-        return self._cost + self._old_cost
+    def demote(self, key: str) -> None:
+        """Let one be the next to go."""
+        if key in self._values:
+            self._values.move_to_end(key, last=False)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._values)
 
 
 class TreeCache:
@@ -93,10 +91,11 @@ class TreeCache:
     """
 
     def __init__(self, dirs_limit: int = _LIMIT, blobs_limit: int = _LIMIT) -> None:
-        self._dirs: _Generations[Entries | Hdir] = _Generations(dirs_limit)
-        self._blobs: _Generations[bytes] = _Generations(blobs_limit)
+        self._dirs: _Recent[Entries | Hdir] = _Recent(dirs_limit)
+        self._blobs: _Recent[bytes] = _Recent(blobs_limit)
         self.gathered: dict[str, Entries] = {}
         self.held: dict[str, bytes] = {}
+        self._lent: dict[str, bytes] = {}
 
     def node(self, ref: str) -> Entries | Hdir:
         """A stored directory: its entries, or its buckets.
@@ -107,14 +106,11 @@ class TreeCache:
         """
         node = self._dirs.get(ref)
         if node is None:
-            blob = self._blobs.get(ref)
-            if blob is None:
-                blob = self.held.get(ref)
+            blob = self._blob(ref)
             if blob is None:
                 raise Missing([ref])
             node = _decode_dir(ref, blob)
-            self.put_dir(ref, node, len(blob))
-            self._blobs.pop(ref)
+            self._keep_dir(ref, node, blob)
         return node
 
     def nodes(self, refs: list[str]) -> list[Entries | Hdir]:
@@ -156,15 +152,38 @@ class TreeCache:
 
     def blobs(self, refs: list[str]) -> list[bytes]:
         """Blobs by reference. Missing names all that are not in memory."""
-        found = [self._blobs.get(ref) for ref in refs]
+        found = [self._blob(ref) for ref in refs]
         blobs = [blob for blob in found if blob is not None]
         if len(blobs) < len(refs):
             raise Missing([ref for ref, blob in zip(refs, found, strict=True) if blob is None])
         return blobs
 
-    def put_dir(self, ref: str, node: Entries | Hdir, size: int) -> None:
-        """Keep a stored directory whose encoding is size bytes long."""
-        self._dirs.put(ref, node, size * _DECODED + _OVERHEAD)
+    def _blob(self, ref: str) -> bytes | None:
+        blob = self._blobs.get(ref)
+        if blob is None:
+            blob = self._lent.get(ref)
+        return self.held.get(ref) if blob is None else blob
+
+    def lending(self, blobs: dict[str, bytes], function: Callable[[], T]) -> T:
+        """The result of function, for which these blobs are there too, however full the cache is."""
+        self._lent = blobs
+        try:
+            return function()
+        finally:
+            self._lent = {}
+
+    def put_dir(self, ref: str, node: Entries | Hdir, blob: bytes) -> None:
+        """Keep a stored directory, decoded, and encoded for when there is no room for that any more."""
+        self._keep_dir(ref, node, blob)
+        self.put_blob(ref, blob)
+
+    def _keep_dir(self, ref: str, node: Entries | Hdir, blob: bytes) -> None:
+        self._dirs.put(ref, node, len(blob) * _DECODED + _OVERHEAD)
+
+    def supersede(self, ref: str) -> None:
+        """A stored directory has another one in its place: it is the next to be forgotten."""
+        self._dirs.demote(ref)
+        self._blobs.demote(ref)
 
     def put_blob(self, ref: str, blob: bytes) -> None:
         self._blobs.put(ref, blob, len(blob) + _OVERHEAD)

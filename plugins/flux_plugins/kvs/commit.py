@@ -12,7 +12,7 @@ from flux.kvs.hdir import MAXDIRENT, Hdir, encode_hdir, limit_at, split
 from flux.kvs.treeobj import INLINE_MAX, TreeObj
 from flux_plugins.kvs.cache import Missing, TreeCache
 from flux_plugins.kvs.keys import MAX_DEPTH, MAX_LINKS, split_key
-from flux_plugins.kvs.large import LargeDir, open_dir
+from flux_plugins.kvs.large import LargeDir
 from flux_plugins.kvs.transaction import Edit, Transaction
 
 __all__ = ["RootUpdate", "TreeEditor", "merge"]
@@ -52,9 +52,16 @@ class TreeEditor:
         self._hash_name = hash_name
         self._hash = treeobj.hasher(hash_name)
         self._undo: list[tuple[_Entries, str, TreeObj | _Node | None]] = []
-        self._root = _Node(open_dir(cache, rootref))
+        self._opened: list[str] = []
         self.blobs: dict[str, bytes] = {}
         self.keys: dict[str, None] = {}
+        self._root = _Node(self._open(rootref))
+
+    def _open(self, ref: str) -> _Entries:
+        """A stored directory, to be written to. Missing, FluxError: see `TreeCache.node`."""
+        stored = self._cache.node(ref)
+        self._opened.append(ref)
+        return LargeDir(stored, self._open) if isinstance(stored, Hdir) else dict(stored)
 
     def apply(self, edits: Sequence[Edit]) -> None:
         """Apply one transaction, wholly or not at all.
@@ -88,7 +95,11 @@ class TreeEditor:
         Raises:
             Missing: buckets of a directory that is large no more have to be loaded first.
         """
-        return self._seal(self._root.entries)
+        rootref = self._seal(self._root.entries)
+        for ref in self._opened:
+            if ref not in self.blobs:
+                self._cache.supersede(ref)
+        return rootref
 
     def _seal(self, entries: _Entries, level: int = 0) -> str:
         if isinstance(entries, LargeDir):
@@ -103,13 +114,13 @@ class TreeEditor:
             sealed[name] = treeobj.dirref(self._seal(entry.entries)) if type(entry) is _Node else entry  # type: ignore[assignment]
         blob = treeobj.encode({"data": sealed, "type": "dir", "ver": 1})
         ref = self._store(blob)
-        self._cache.put_dir(ref, sealed, len(blob))
+        self._cache.put_dir(ref, sealed, blob)
         return ref
 
     def _seal_hdir(self, hdir: Hdir) -> str:
         blob = encode_hdir(*hdir)
         ref = self._store(blob)
-        self._cache.put_dir(ref, hdir, len(blob))
+        self._cache.put_dir(ref, hdir, blob)
         return ref
 
     def _store(self, blob: bytes) -> str:
@@ -171,7 +182,7 @@ class TreeEditor:
         entry = node.entries.get(name)
         if isinstance(entry, dict):
             if entry["type"] == "dirref":
-                entry = node.entries[name] = _Node(open_dir(self._cache, entry["data"][0]))
+                entry = node.entries[name] = _Node(self._open(entry["data"][0]))
             elif entry["type"] == "dir":
                 entry = node.entries[name] = _Node(dict(entry["data"]))
         return entry

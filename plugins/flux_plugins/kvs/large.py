@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from flux.kvs.hdir import Hdir, bucket_of
-from flux_plugins.kvs.cache import Missing, TreeCache
+from flux_plugins.kvs.cache import Missing
 
 __all__ = ["LargeDir"]
+
+OpenDir = Callable[[str], "dict[str, Any] | LargeDir"]
 
 
 class LargeDir:
@@ -16,7 +18,7 @@ class LargeDir:
 
     Args:
         stored: what it is to begin with.
-        cache: gives the buckets.
+        open_dir: opens a bucket by its blobref.
 
     Attributes:
         level, total: as of `Hdir`, with the changes made.
@@ -26,13 +28,13 @@ class LargeDir:
         Missing: when the bucket that an entry is or would be in has to be loaded first.
     """
 
-    __slots__ = ("_cache", "buckets", "level", "total")
+    __slots__ = ("_open_dir", "buckets", "level", "total")
 
-    def __init__(self, stored: Hdir, cache: TreeCache) -> None:
+    def __init__(self, stored: Hdir, open_dir: OpenDir) -> None:
         self.level = stored.level
         self.total = stored.total
         self.buckets: list[str | dict[str, Any] | LargeDir | None] = list(stored.refs)
-        self._cache = cache
+        self._open_dir = open_dir
 
     def _bucket(self, name: str) -> dict[str, Any] | LargeDir:
         number = bucket_of(name, self.level, len(self.buckets))
@@ -43,7 +45,7 @@ class LargeDir:
         if bucket is None:
             bucket = self.buckets[number] = {}
         elif isinstance(bucket, str):
-            bucket = self.buckets[number] = open_dir(self._cache, bucket)
+            bucket = self.buckets[number] = self._open_dir(bucket)
         return bucket
 
     def get(self, name: str) -> Any:
@@ -89,12 +91,6 @@ class LargeDir:
             bucket if isinstance(bucket, str | None) else seal(bucket, below) if _count(bucket) else None
             for bucket in self.buckets
         ]
-
-
-def open_dir(cache: TreeCache, ref: str) -> dict[str, Any] | LargeDir:
-    """A stored directory, to be written to. Missing, FluxError: see `TreeCache.node`."""
-    stored = cache.node(ref)
-    return LargeDir(stored, cache) if isinstance(stored, Hdir) else dict(stored)
 
 
 def _count(bucket: dict[str, Any] | LargeDir) -> int:

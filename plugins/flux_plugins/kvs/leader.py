@@ -2,7 +2,8 @@
 
 Transactions that arrive in one loop turn are merged into one root per namespace, and everything they have to store
 goes to the content service in one request, which is sent before anyone is told of the root: whoever loads a blob of it
-asks after it was stored. What the service refuses stays here and is sent again with the next commit.
+asks after it was stored. What the service refuses stays here and is sent again with the next commit. It answers late
+when the backing store is far behind; then commits wait, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Leader"]
 
+_STORES_AT_ONCE = 8
+
 
 class Leader:
     """The namespaces of the instance.
@@ -54,6 +57,8 @@ class Leader:
         self.read_only = False
         self.relays = Relays()
         self._ready: list[Namespace] = []
+        self._storing = 0
+        self._behind = False
         self._count = 0
         self._loading: set[str] = set()
 
@@ -63,7 +68,7 @@ class Leader:
         """Begin with the newest checkpoint whose root is there, else with an empty directory."""
         empty = blobref(EMPTY_DIR, self.kvs.hash_name)
         await self.kvs.flux.rpc("content.store-batch", {"blobs": [(digest_of(empty), EMPTY_DIR)]})
-        self.kvs.cache.put_dir(empty, {}, len(EMPTY_DIR))
+        self.kvs.cache.put_dir(empty, {}, EMPTY_DIR)
         rootref, rootseq = await self._restore() or (empty, 0)
         owner = int(self.kvs.attrs["security.owner"])
         self.namespaces[KVS_PRIMARY_NAMESPACE] = Namespace(KVS_PRIMARY_NAMESPACE, owner, rootref, rootseq)
@@ -180,6 +185,9 @@ class Leader:
         self._ready.append(namespace)
 
     def _commit_ready(self) -> None:
+        if self._storing >= _STORES_AT_ONCE:
+            self._behind = True
+            return
         failpoint("kvs.commit")
         ready, self._ready = self._ready, []
         updates: list[tuple[Namespace, RootUpdate]] = []
@@ -204,9 +212,14 @@ class Leader:
             self.unstored = {}
         pairs = [(digest_of(ref), blob) for ref, blob in blobs.items()]
         failpoint("kvs.store")
+        self._storing += 1
         self.kvs.flux.rpc("content.store-batch", {"blobs": pairs}).then(self._stored, blobs)
 
     def _stored(self, answer: RPC, blobs: dict[str, bytes]) -> None:
+        self._storing -= 1
+        if self._behind:
+            self._behind = False
+            self._commit_ready()
         try:
             answer.get()
             failpoint("kvs.stored")
@@ -234,7 +247,7 @@ class Leader:
 
     async def _load(self, namespace: Namespace, refs: list[str]) -> None:
         try:
-            await self.kvs.load(refs, hold=True)
+            await self.kvs.load(refs, self.kvs.cache.held)
         except FluxError as exc:
             self._release(namespace)
             group, namespace.queue = namespace.queue, []

@@ -71,7 +71,7 @@ class Kvs(Module):
         if self.options.cache_size < 0:
             raise FluxError(errno.EINVAL, f"cache_size is a number of bytes, not {self.options.cache_size}")
         limit = self.options.cache_size or (_LEADER_CACHE if self.rank == 0 else _CACHE)
-        self.cache = TreeCache(limit // 2, limit // 2)
+        self.cache = TreeCache(limit // 4, limit - limit // 4)
         self.hash_name = await self.flux.attr_get("content.hash")
         self.maxdirent = self._choose_maxdirent()
         self.leader: Leader | None = None
@@ -109,28 +109,29 @@ class Kvs(Module):
             return self._retry(function, exc)
 
     async def _retry(self, function: Callable[[], T], missing: Missing | Unknown) -> T:
+        loaded: dict[str, bytes] = {}
         while True:
             if isinstance(missing, Unread):
                 self.cache.gathered[missing.refs[0]] = await self._gather(missing.refs[0])
             elif isinstance(missing, Missing):
-                await self.load(missing.refs)
+                await self.load(missing.refs, loaded)
             else:
                 assert self.follower is not None
                 await self.follower.fetch(missing.name)
             try:
-                return function()
+                return self.cache.lending(loaded, function)
             except (Missing, Unknown) as exc:
                 missing = exc
 
-    async def load(self, refs: list[str], hold: bool = False) -> None:
-        """Load blobs into the cache, and into what it holds. FluxError ENOTRECOVERABLE when one is nowhere."""
+    async def load(self, refs: list[str], held: dict[str, bytes] | None = None) -> None:
+        """Load blobs into the cache, and into `held`. FluxError ENOTRECOVERABLE when one is nowhere."""
         unstored = self.leader.unstored if self.leader is not None else {}
         for ref in unstored.keys() & set(refs):
-            self._loaded(ref, unstored[ref], hold)
+            self._loaded(ref, unstored[ref], held)
         wanted = [ref for ref in dict.fromkeys(refs) if ref not in unstored]
         try:
             for ref, blob in zip(wanted, await self._load(wanted), strict=True):
-                self._loaded(ref, blob, hold)
+                self._loaded(ref, blob, held)
         except FluxError as exc:
             if exc.errno == errno.ENOENT:
                 raise FluxError(ENOTRECOVERABLE, f"{', '.join(wanted)}: not in the content store") from None
@@ -142,10 +143,10 @@ class Kvs(Module):
         requests = [load_async(self.flux, digest_of(ref)) for ref in refs]
         return [await request for request in requests]
 
-    def _loaded(self, ref: str, blob: bytes, hold: bool) -> None:
+    def _loaded(self, ref: str, blob: bytes, held: dict[str, bytes] | None) -> None:
         self.cache.put_blob(ref, blob)
-        if hold:
-            self.cache.held[ref] = blob
+        if held is not None:
+            held[ref] = blob
 
     async def _gather(self, ref: str) -> dict[str, TreeObj]:
         """All entries of a large directory. Errors: see `load`."""
@@ -161,11 +162,12 @@ class Kvs(Module):
         return entries
 
     async def _nodes(self, refs: list[str]) -> list[dict[str, TreeObj] | Hdir]:
+        loaded: dict[str, bytes] = {}
         while True:
             try:
-                return self.cache.nodes(refs)
+                return self.cache.lending(loaded, lambda: self.cache.nodes(refs))
             except Missing as missing:
-                await self.load(missing.refs)
+                await self.load(missing.refs, loaded)
 
     def _root_of(self, userid: int, rolemask: int, name: str) -> str:
         return self._open(name, userid, rolemask).rootref

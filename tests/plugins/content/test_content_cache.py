@@ -58,6 +58,8 @@ class CacheAgainstModel(RuleBasedStateMachine):
             assert entry.blob == self.seen[digest]
             assert entry.dirty == (digest in self.dirty)
         assert self.cache.size == sum(len(entry.blob) for entry in self.cache.entries.values())
+        clean = [entry for entry in self.cache.entries.values() if not entry.dirty]
+        assert self.cache.clean_cost == sum(len(entry.blob) + OVERHEAD for entry in clean)
 
 
 TestCacheAgainstModel = CacheAgainstModel.TestCase
@@ -70,3 +72,13 @@ def test_purge_stops_at_the_target_and_takes_the_oldest_first():
     cache.now = 100
     assert cache.purge(5 * (10 + OVERHEAD), 10) == 5
     assert sorted(cache.entries) == [bytes([i]) for i in range(5, 10)]
+
+
+def test_what_was_used_lately_goes_last():
+    cache = ContentCache()
+    for i in range(3):
+        cache.add(bytes([i]), b"x", dirty=False)
+    cache.now = 1
+    cache.get(b"\0")
+    assert cache.purge(2 * (1 + OVERHEAD), 0) == 1
+    assert sorted(cache.entries) == [b"\0", b"\2"]

@@ -91,6 +91,21 @@ def test_purge_on_the_heartbeat_keeps_to_the_target_size() -> None:
             assert load_async(handle, sha1(blob)).get() == blob
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_blobs_do_not_pile_up_between_two_heartbeats(rank: int) -> None:
+    attrs = {"content.purge-target-size": "100000", "content.purge-old-entry": "1000"}
+    with Instance(2, attrs=attrs) as instance:
+        handle = instance.handle(rank)
+        blobs = [bytes([number]) * 10_000 for number in range(60)]
+        for blob in blobs:
+            store_async(handle, blob).get()
+        instance.handle(0).rpc("content.flush").get()
+        assert int(attribute(handle, "content.acct-size")) <= 200_000
+        for blob in blobs:
+            assert load_async(handle, sha1(blob)).get() == blob
+        assert int(attribute(handle, "content.acct-size")) <= 200_000
+
+
 def test_files_are_served_as_blobs_until_removed_or_changed(instance: Instances, tmp_path: Path) -> None:
     running = instance(2)
     leader, follower = running.handle(0), running.handle(1)

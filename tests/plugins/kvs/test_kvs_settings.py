@@ -84,3 +84,17 @@ def test_a_namespace_may_begin_with_a_directory(ranks):
     with pytest.raises(FluxError):
         kvs.namespace_create(leader, "other", rootref="nonsense")
     kvs.namespace_remove(leader, "begun")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_value_is_read_that_does_not_fit_into_the_cache(
+    instance: Callable[..., Instance], tmp_path: Path, rank: int
+) -> None:
+    composition = tmp_path / "plugins.toml"
+    composition.write_text('extends = "default"\n[modules.kvs]\nargs = { cache_size = 40000 }\n')
+    handle = instance(size=2, args=[f"--plugins={composition}"]).handle(rank)
+    for number in range(20):
+        kvs.commit(handle, txn=KVSTxn().append("long", bytes([number]) * 5000))
+    kvs.dropcache(handle)
+    assert kvs.lookup_async(handle, "long").value() == b"".join(bytes([number]) * 5000 for number in range(20))
+    assert handle.rpc("kvs.stats-get").get()["cache"]["size"] <= 40_000
