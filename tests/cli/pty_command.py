@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
+import time
 
 from flux.testing import Instance
+
+_LIMIT = 90.0
+"""Seconds from its start after which a command is taken for stuck."""
 
 __all__ = ["Terminal"]
 
@@ -29,6 +34,7 @@ class Terminal:
         env = {**self._instance.env, "FLUX_URI": self._instance.uri_of(0), **size}
         self._process = subprocess.Popen(self._command, env=env, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
+        self._deadline = time.monotonic() + _LIMIT
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -51,6 +57,8 @@ class Terminal:
         return self._process.wait()
 
     def _read(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0.0, self._deadline - time.monotonic()))
+        assert ready and time.monotonic() < self._deadline, f"still running: {self.shown[-2000:]!r}"
         try:
             data = os.read(self._master, 65536)
         except OSError:  # how Linux tells of the last writer's end
