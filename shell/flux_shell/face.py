@@ -94,8 +94,9 @@ class ShellFace(ShellCore):
 
     @property
     def flows(self) -> list[Journal | Outbox]:
-        """What output leaves this shell by: when one is full, tasks have to wait."""
-        return [flow for flow in (self.journal, self._outbox) if flow is not None]
+        """What output leaves this shell by: when it is full, tasks have to wait."""
+        flow = self._outbox if self.rank else self.journal
+        return [] if flow is None else [flow]
 
     # -- how long the shell lives
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from flux.idset import IDset
 from flux.job import fluid
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ def _value(tag: str, shell: Shell, task: Task | None) -> Any:
         return _node_value(tail, shell)
     if head in ("task", "taskid"):
         return _task_value(tail, task)
-    values = {"name": shell.job.name, "size": shell.job.ntasks, "tmpdir": shell.env.get("FLUX_JOB_TMPDIR")}
-    return values.get(tag)
+    ntasks = shell.job.ntasks
+    values = {"name": shell.job.name, "size": ntasks, "ntasks": ntasks, "nnodes": shell.size}
+    return shell.env.get("FLUX_JOB_TMPDIR") if tag == "tmpdir" else values.get(tag)
 
 
 def _node_value(field: str, shell: Shell) -> Any:
@@ -49,8 +51,9 @@ def _node_value(field: str, shell: Shell) -> Any:
         import socket
 
         return socket.gethostname()
-    values: dict[str, Any] = {"": shell.rank, "id": shell.rank, "rank": shell.job.nodes[shell.rank].rank}
-    values |= {"cores": shell.job.nodes[shell.rank].cores, "gpus": shell.job.nodes[shell.rank].gpus}
+    node = shell.job.nodes[shell.rank]
+    values: dict[str, Any] = {"": shell.rank, "id": shell.rank, "rank": node.rank, "broker_rank": node.rank}
+    values |= {"cores": node.cores, "gpus": node.gpus, "ncores": len(IDset(node.cores))}
     return values.get(field)
 
 

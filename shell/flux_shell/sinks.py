@@ -12,6 +12,7 @@ from flux_shell.mustache import differs_by_task, render
 
 if TYPE_CHECKING:
     from flux_shell.journal import Journal
+    from flux_shell.limit import Limit
     from flux_shell.shell import Shell
     from flux_shell.task import Task
 
@@ -29,7 +30,13 @@ def split_lines(data: bytes) -> Iterator[bytes]:
 
 
 class Sink(Protocol):
-    """Takes one stream of several tasks."""
+    """Takes one stream of several tasks.
+
+    Attributes:
+        by_task: True when each shell has a sink of its own, False when there is one for the job.
+    """
+
+    by_task: bool
 
     def write(self, rank: int, data: bytes, eof: bool) -> None: ...
 
@@ -37,16 +44,28 @@ class Sink(Protocol):
 
 
 class JournalSink:
-    """To the output eventlog, an event for each line, as readers that label lines expect."""
+    """To the output eventlog, an event for each line, as readers that label lines expect.
 
-    def __init__(self, journal: Journal, stream: str) -> None:
+    Args:
+        ntasks: tasks of the job. limit: what becomes of too much output.
+    """
+
+    by_task = False
+
+    def __init__(self, journal: Journal, stream: str, ntasks: int, limit: Limit) -> None:
         self._journal = journal
         self._stream = stream
+        self._open = ntasks
+        self._limit = limit
 
     def write(self, rank: int, data: bytes, eof: bool) -> None:
         for line in split_lines(data):
-            self._journal.append("output", "data", encode_io(self._stream, str(rank), line))
+            if self._limit.admits(len(line)):
+                self._journal.append("output", "data", encode_io(self._stream, str(rank), line))
         if eof:
+            self._open -= 1
+            if not self._open:
+                self._limit.report()  # who follows the output stops after the last stream has ended
             self._journal.append("output", "data", encode_io(self._stream, str(rank), eof=True))
 
     def close(self) -> None:
@@ -55,6 +74,8 @@ class JournalSink:
 
 class RelaySink:
     """To the first shell of the job, which has the sink proper."""
+
+    by_task = False
 
     def __init__(self, shell: Shell, stream: str) -> None:
         self._shell = shell
@@ -115,7 +136,9 @@ class FileSink:
 
 
 class TerminalSink:
-    """To the shell's own stdout or stderr, for standalone shells."""
+    """To the shell's own stdout or stderr."""
+
+    by_task = True
 
     def __init__(self, fd: int, label: bool) -> None:
         self._fd = fd

@@ -83,16 +83,26 @@ class Reader:
 
 
 class Writer:
-    """Input of a task: takes any amount, gives what the task reads."""
+    """Input of a task: takes any amount, gives what the task reads.
 
-    def __init__(self, reactor: Reactor, fd: int) -> None:
+    Args:
+        on_drained: called when all that was written is read, or will never be.
+    """
+
+    def __init__(self, reactor: Reactor, fd: int, on_drained: Callable[[], object] | None = None) -> None:
         self._reactor = reactor
         self._fd = fd
         self._buffer = bytearray()
         self._ending = False
         self._waiting = False
+        self._on_drained = on_drained
         self.closed = False
         os.set_blocking(fd, False)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the task has yet to read; 0 when it will not."""
+        return 0 if self.closed else len(self._buffer)
 
     def write(self, data: bytes, eof: bool = False) -> None:
         """Add data; after eof, and once the task has closed its stdin, it is dropped."""
@@ -117,6 +127,8 @@ class Writer:
         self._unwait()
         if self._ending:
             self.close()
+        elif self._on_drained is not None:
+            self._on_drained()
 
     def _wait(self) -> None:
         if not self._waiting:
@@ -133,3 +145,5 @@ class Writer:
             self._unwait()
             self.closed = True
             os.close(self._fd)
+            if self._on_drained is not None:
+                self._on_drained()

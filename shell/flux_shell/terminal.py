@@ -46,7 +46,8 @@ class Session:
         self._flux = flux
         self._on_data = on_data
         self._clients: dict[str, _Client] = {}
-        self._status = 0
+        self._status = -1
+        self._closed = False
         self._leader, self._follower = os.openpty()
         os.set_inheritable(self._leader, False)
         self.path = os.ttyname(self._follower)
@@ -66,6 +67,7 @@ class Session:
     def exited(self, status: int) -> None:
         """The task has ended with a wait status, which clients are told at the end of the output."""
         self._status = status
+        self._finish()
 
     def pause(self) -> None:
         """Read no more output for now, so that the task waits."""
@@ -85,11 +87,18 @@ class Session:
             for client in self._clients.values():
                 if client.reads:
                     self._flux.respond(client.request, chunk)
+        self._on_data(data, False)
         if eof:
+            self._closed = True
             self._writer.close()
+            self._finish()
+
+    def _finish(self) -> None:
+        """The terminal is closed and the task has ended: so does the session."""
+        if self._closed and self._status >= 0:
             for sender in list(self._clients):
                 self._dismiss(sender, "session exiting", self._status)
-        self._on_data(data, eof)
+            self._on_data(b"", True)
 
     def _dismiss(self, sender: str, message: str, status: int) -> None:
         request = self._clients.pop(sender).request
@@ -123,7 +132,7 @@ class Session:
             raise FluxError(errno.EEXIST, "attached already")
         if payload.get("mode") not in _MODES or not msg.flags & FLAG_STREAMING:
             raise FluxError(errno.EPROTO, "attach is a streaming request with mode rw, ro or wo")
-        if self._reader is not None and self._reader.closed:
+        if self._closed:
             raise FluxError(errno.ENOENT, "the terminal is closed")
         client = _Client(msg, *_MODES[payload["mode"]])
         if client.reads and client.writes:

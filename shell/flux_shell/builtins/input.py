@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
-from flux.hooks.shell import hookimpl
+from flux.hooks.shell import DEFERRED, hookimpl
 from flux.idset import IDset
 from flux.message import Message
 from flux.stdio import Chunk, decode_io, encode_io
+from flux.util import parse_size
 from flux_shell.mustache import render
 from flux_shell.taskio import Writer, pipe
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from flux_shell.task import Task
 
 __all__ = ["Input"]
+
+HIGH_WATER = 1 << 20
+"""Bytes of input that wait for tasks before who sends it is made to wait too."""
 
 _HEADER: dict[str, Any] = {"version": 1, "encoding": {"stdin": "UTF-8"}, "count": {"stdin": 1}, "options": {}}
 
@@ -30,6 +35,8 @@ class Input:
         self._writers: dict[int, Writer] = {}
         self._early: list[Chunk] = []
         self._ended = False
+        self._unanswered: list[Message] = []
+        self._room = sys.maxsize
         self._path = ""
 
     @hookimpl
@@ -43,6 +50,8 @@ class Input:
             self._path = str(option.get("path") or os.devnull)
         else:
             shell.on_request("stdin", self._request)
+        if (limit := (shell.options.get("input") or {}).get("limit")) is not None:
+            self._room = _checked_limit(limit)
         if shell.rank == 0 and shell.journal is not None:
             shell.journal.append("input", "header", _HEADER)
             if self._path:
@@ -56,7 +65,7 @@ class Input:
         elif not shell.standalone:
             read, write = pipe()
             task.pass_fd(read, 0)
-            self._writers[task.rank] = Writer(shell.reactor, write)
+            self._writers[task.rank] = Writer(shell.reactor, write, self._drained)
 
     def _open(self, task: Task) -> int:
         path = render(self._path, self._shell, task)
@@ -79,7 +88,7 @@ class Input:
 
     # -- requests
 
-    def _request(self, msg: Message) -> None:
+    def _request(self, msg: Message) -> Any:
         chunk = decode_io(msg.payload or {})
         if chunk.stream != "stdin":
             raise FluxError(errno.EINVAL, f"there is no input stream {chunk.stream!r}, only stdin")
@@ -88,12 +97,33 @@ class Input:
         ranks = _ranks(chunk.rank)
         self._ended = chunk.eof and ranks is None
         if self._shell.rank == 0:
+            self._count(chunk)
             self._record(chunk)
             self._pass_on(chunk, msg.payload, ranks)
         if len(self._shell.tasks) < self._shell.job.counts[self._shell.rank]:
             self._early.append(chunk)
         else:
             self._feed(chunk)
+        if not self._is_full():
+            return None
+        self._unanswered.append(msg)  # so that the sender waits
+        return DEFERRED
+
+    def _is_full(self) -> bool:
+        """True when even the task that reads fastest has much to read."""
+        backlogs = [writer.backlog for writer in self._writers.values() if not writer.closed]
+        return bool(backlogs) and min(backlogs) > HIGH_WATER
+
+    def _drained(self) -> None:
+        unanswered, self._unanswered = self._unanswered, []
+        for msg in unanswered:
+            self._shell.flux.respond(msg)
+
+    def _count(self, chunk: Chunk) -> None:
+        self._room -= len(chunk.data)
+        if self._room < 0:
+            limit = self._shell.options["input"]["limit"]
+            self._shell.die(f"stdin exceeds {limit} limit. Try file input (flux submit --input=FILE)")
 
     def _record(self, chunk: Chunk) -> None:
         if self._shell.journal is not None:
@@ -109,6 +139,16 @@ class Input:
         for rank, writer in self._writers.items():
             if ranks is None or rank in ranks:
                 writer.write(chunk.data, chunk.eof)
+
+
+def _checked_limit(asked: object) -> int:
+    try:
+        size = asked if isinstance(asked, int) else parse_size(str(asked))
+    except ValueError as exc:
+        raise ValueError(f"Invalid KVS input.limit={asked}: {exc}") from None
+    if size <= 0:
+        raise ValueError(f"Invalid KVS input.limit={asked}: it must be above 0")
+    return size
 
 
 def _ranks(text: str) -> IDset | None:

@@ -9,7 +9,8 @@ from flux.constants import IDSET_FLAG_BRACKETS, IDSET_FLAG_RANGE
 from flux.hooks.shell import DEFERRED, hookimpl
 from flux.idset import IDset
 from flux.message import Message
-from flux.stdio import decode_io
+from flux.stdio import decode_io, encode_io
+from flux_shell.limit import Limit
 from flux_shell.mustache import differs_by_task
 from flux_shell.sinks import FileSink, JournalSink, RelaySink, Sink, TerminalSink
 from flux_shell.taskio import Reader, pipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Output"]
 
+LOG_WARNING = 4
 STREAMS = {"stdout": 1, "stderr": 2}
 
 
@@ -35,7 +37,9 @@ class Output:
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
+        self._output = shell.options.get("output") or {}
         self._unbuffered = {name: self._option(name, "buffer", {}).get("type") == "none" for name in STREAMS}
+        self._check_options()
         for stream in STREAMS:
             self._sinks[stream] = self._sink(stream)
         if shell.journal is None:
@@ -46,28 +50,44 @@ class Output:
             self._write_header()
             self._expect_others()
 
+    def _check_options(self) -> None:
+        """What is no reason to end the job is said."""
+        mode = self._output.get("mode", "truncate")
+        if mode not in ("truncate", "append"):
+            self._shell.log(LOG_WARNING, f"ignoring invalid output.mode={mode}, it is truncate or append", "output")
+        for stream in STREAMS:
+            kind = self._option(stream, "buffer", {}).get("type", "line")
+            if kind not in ("line", "none"):
+                text = f"ignoring invalid output.{stream}.buffer.type={kind}, it is line or none"
+                self._shell.log(LOG_WARNING, text, "output")
+        timeout = self._output.get("batch-timeout", 0)
+        if not isinstance(timeout, int | float) or timeout < 0:
+            raise ValueError(f"invalid output.batch-timeout option: expected seconds, got {timeout!r}")
+
     def _option(self, stream: str, name: str, default: Any) -> Any:
         """An option of a stream; stderr goes where stdout goes unless it says otherwise."""
-        output = self._shell.options.get("output") or {}
+        output = self._output
         own, out = output.get(stream) or {}, output.get("stdout") or {}
         return own.get(name, out.get(name, default)) if "type" not in own else own.get(name, default)
 
     def _sink(self, stream: str) -> Sink:
         shell, kind = self._shell, self._option(stream, "type", "term" if self._shell.standalone else "kvs")
         label = bool(self._option(stream, "label", False))
-        if kind == "term" and shell.standalone:
+        if kind == "term":
             return TerminalSink(STREAMS[stream], label)
         if kind == "file":
             return self._file_sink(stream, label)
         if kind != "kvs" or shell.journal is None:
-            raise ValueError(f"shell option output.{stream}.type cannot be {kind!r} here")
-        return JournalSink(shell.journal, stream) if shell.rank == 0 else RelaySink(shell, stream)
+            raise ValueError(f"shell option output.{stream}.type is kvs, file or term, not {kind!r}")
+        if shell.rank:
+            return RelaySink(shell, stream)
+        return JournalSink(shell.journal, stream, shell.job.ntasks, Limit(shell, stream, self._output.get("limit")))
 
     def _file_sink(self, stream: str, label: bool) -> Sink:
         shell, path = self._shell, self._option(stream, "path", "")
         if not path:
             raise ValueError(f"shell option output.{stream}.type=file needs output.{stream}.path")
-        append = (shell.options.get("output") or {}).get("mode") == "append"
+        append = self._output.get("mode") == "append"
         out = self._sinks.get("stdout")
         if stream == "stderr" and path == self._option("stdout", "path", "") and out is not None:
             return out
@@ -89,6 +109,9 @@ class Output:
         for stream, sink in self._sinks.items():
             if isinstance(sink, FileSink):
                 journal.append("output", "redirect", {"stream": stream, "rank": ranks, "path": sink.path})
+            elif isinstance(sink, TerminalSink):
+                for rank in range(ntasks):
+                    journal.append("output", "data", encode_io(stream, str(rank), eof=True))
 
     # -- streams of local tasks
 
@@ -132,7 +155,7 @@ class Output:
     def _expect_others(self) -> None:
         shell = self._shell
         shell.on_request("write", self._write)
-        streams = sum(not (isinstance(sink, FileSink) and sink.by_task) for sink in self._sinks.values())
+        streams = sum(not sink.by_task for sink in self._sinks.values())
         for rank in shell.others():
             self._remote[rank] = streams * shell.job.counts[rank]
             for _ in range(self._remote[rank]):
