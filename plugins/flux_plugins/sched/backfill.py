@@ -27,13 +27,15 @@ __all__ = ["SchedBackfill"]
 
 _SHORTEST = 1.0  # seconds that a job is taken to need at least, also at the end of the instance's time
 
+_EFFORT = 300_000  # after so much, some tenths of a second, no more promises are sought in one pass
+
 
 class Options(msgspec.Struct):
     """Arguments of the module.
 
     Attributes:
         queue_depth: how many jobs the job manager may have waiting here, or "unlimited".
-        reservations: how many jobs are promised a start.
+        reservations: how many jobs are promised a start, at most.
         candidates: how many jobs from the head of the queue are looked at.
         alloc_mode: which nodes come first.
     """
@@ -99,7 +101,8 @@ class SchedBackfill(Scheduler):
             slot = find(job.request, duration)
             if slot is not None:
                 timeline.use(slot.start, slot.start + duration, slot.allocation)
-                promises -= slot.start > now
+                if slot.start > now:
+                    promises = promises - 1 if timeline.effort < _EFFORT else 0
             elif promises and choose([node.emptied() for node in nodes if node.up], job.request) is not None:
                 return
             yield job, slot

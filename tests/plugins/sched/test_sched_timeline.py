@@ -117,3 +117,13 @@ def test_no_core_is_promised_twice(asked: list[tuple[ResourceRequest, int]]) -> 
                 assert all(not slot.allocation[rank][0] & other[rank][0] for rank in slot.allocation if rank in other)
         uses.append((slot.start, end, slot.allocation))
         timeline.use(slot.start, end, slot.allocation)
+
+
+def test_a_start_is_found_where_a_promise_begins_as_a_job_ends() -> None:
+    pool = make_pool()
+    run(pool, 1, {0: (0b1111, 0)}, NOW + 50)
+    run(pool, 2, {1: (0b1111, 0)}, NOW + 80)
+    timeline = Timeline(pool, NOW)
+    timeline.use(NOW + 80, NOW + 500, {0: (0b1111, 0)})
+    found = timeline.find(ResourceRequest(1, 4, 1), 100)
+    assert found == (NOW + 80, {1: (0b1111, 0)}) and timeline.effort > 0
