@@ -17,7 +17,7 @@ from flux.errors import FluxError
 if TYPE_CHECKING:
     from flux.core.base import Handle
 
-__all__ = ["Future", "WaitAllFuture"]
+__all__ = ["Future", "NextFuture", "WaitAllFuture"]
 
 
 class Future:
@@ -65,7 +65,9 @@ class Future:
     # -- the consumer's side
 
     def is_ready(self) -> bool:
-        """True when `get` would not block."""
+        """True when `get` would not block. A future that depends on others looks at them here: `get` and `wait_for`
+        under a blocking handle take messages until this is true, and run no callbacks meanwhile.
+        """
         return bool(self._results)
 
     def wait_for(self, timeout: float = -1.0) -> None:
@@ -129,6 +131,15 @@ class Future:
         """True while further results may come after the current one."""
         return False
 
+    def and_then(self, step: Callable[[Any], Future]) -> Future:
+        """Go on with another future once this one has a result (flux_future_and_then(3)).
+
+        Args:
+            step: called with this future when it has succeeded; gives the future whose result is then the result. A
+                FluxError that it raises is the result, and so is one that this future was fulfilled with.
+        """
+        return NextFuture(self, step)
+
     def error_string(self) -> str | None:
         """Text of the error that the future was fulfilled with; None when it was not."""
         result = self._results[0] if self._results else None
@@ -157,13 +168,38 @@ class Future:
         return self.get()
 
 
+class NextFuture(Future):
+    """The result of a step that follows when another future has its result: see `Future.and_then`."""
+
+    def __init__(self, first: Future, step: Callable[[Any], Future]) -> None:
+        super().__init__(first._handle)
+        self._current = first
+        self._step: Callable[[Any], Future] | None = step
+        first.then(lambda _first: self.is_ready())
+
+    def is_ready(self) -> bool:
+        while not self._results and self._current.is_ready():
+            try:
+                self._go_on(self._current.get())
+            except FluxError as exc:
+                self.fulfill(exc)
+        return bool(self._results)
+
+    def _go_on(self, result: Any) -> None:
+        if self._step is None:
+            self.fulfill(result)
+            return
+        step, self._step = self._step, None
+        self._current = step(self._current)
+        self._current.then(lambda _current: self.is_ready())
+
+
 class WaitAllFuture(Future):
     """Fulfilled when all of its children are; `get` gives the list of children, in order."""
 
     def __init__(self, children: Iterable[Future] | None = None, handle: Handle | None = None) -> None:
         super().__init__(handle)
         self.children: dict[str, Future] = {}
-        self._left = 0
         for child in children or ():
             self.push(child)
 
@@ -174,13 +210,12 @@ class WaitAllFuture(Future):
         if key in self.children:
             raise FluxError(errno.EEXIST, f"there is a child named {key!r} already")
         self.children[key] = child
-        self._left += 1
-        child.then(self._child_ready)
+        child.then(lambda _child: self.is_ready())
 
-    def _child_ready(self, _child: Future) -> None:
-        self._left -= 1
-        if self._left == 0 and not self._results:
+    def is_ready(self) -> bool:
+        if not self._results and self.children and all(child.is_ready() for child in self.children.values()):
             self.fulfill(list(self.children.values()))
+        return bool(self._results)
 
     def get_child(self, name: str) -> Future:
         """The child of that name. FluxError ENOENT when there is none."""

@@ -133,6 +133,29 @@ def test_composite_futures(handle: Any) -> None:
         both.get_child("rank")
 
 
+def test_composite_futures_are_got_without_a_reactor(handle: Any) -> None:
+    both = WaitAllFuture([handle.rpc("broker.ping", {"seq": i}) for i in range(3)])
+    assert [child.get()["seq"] for child in both.get()] == [0, 1, 2]
+    chain = handle.rpc("broker.ping", {"seq": 1}).and_then(
+        lambda first: handle.rpc("broker.ping", {"seq": first.get()["seq"] + 1})
+    )
+    assert WaitAllFuture([chain]).get()[0].get()["seq"] == 2
+    with pytest.raises(FluxError) as caught:
+        handle.rpc("broker.nothing").and_then(lambda _: handle.rpc("broker.ping", {"seq": 1})).get()
+    assert caught.value.errno == errno.ENOSYS
+    handle.reactor_run()
+
+
+def test_chained_futures_call_back(handle: Any) -> None:
+    chain = handle.rpc("broker.ping", {"seq": 1}).and_then(
+        lambda first: handle.rpc("broker.ping", {"seq": first.get()["seq"] + 1})
+    )
+    done: list[Any] = []
+    chain.then(lambda future: done.append(future.get()["seq"]))
+    handle.reactor_run()
+    assert done == [2]
+
+
 def test_futures_by_hand() -> None:
     future = Future()
     with pytest.raises(FluxError, match="nothing drives"):

@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from flux.constants import FLUX_KVS_READDIR, FLUX_KVS_TREEOBJ
+from flux.constants import FLUX_KVS_READDIR
 from flux.errors import FluxError
 from flux.kvs.requests import (
     Lookup,
     commit_async,
+    copy_async,
     default_namespace,
     getroot_async,
     lookup_async,
+    move_async,
     namespace_create_async,
     namespace_list_async,
     namespace_remove_async,
@@ -31,7 +33,6 @@ from flux.kvs.txn import KVSTxn
 if TYPE_CHECKING:
     from flux.core.base import Handle
     from flux.kvs.directory import KVSDir as KVSDir
-    from flux.kvs.treeobj import TreeObj
 
 __all__ = [
     "KVSDir",
@@ -40,6 +41,7 @@ __all__ = [
     "commit",
     "commit_async",
     "copy",
+    "copy_async",
     "default_namespace",
     "dropcache",
     "exists",
@@ -53,6 +55,7 @@ __all__ = [
     "join",
     "lookup_async",
     "move",
+    "move_async",
     "namespace_create",
     "namespace_create_async",
     "namespace_list",
@@ -193,13 +196,8 @@ def copy(
     source_namespace: str | None = None,
     namespace: str | None = None,
 ) -> None:
-    """Copy a key, by reference, however much is below it. FluxError ENOENT, and those of `commit_async`.
-
-    Args:
-        source_namespace, namespace: of source and destination; default $FLUX_KVS_NAMESPACE, else "primary".
-    """
-    obj = _entry(flux_handle, source, source_namespace)
-    commit(flux_handle, namespace=namespace, txn=KVSTxn().put_treeobj(destination, obj))
+    """See `copy_async`."""
+    copy_async(flux_handle, source, destination, source_namespace, namespace).get()
 
 
 def move(
@@ -209,21 +207,8 @@ def move(
     source_namespace: str | None = None,
     namespace: str | None = None,
 ) -> None:
-    """Move a key, as `copy` copies it: within a namespace in one commit, else the source goes in a second one."""
-    obj = _entry(flux_handle, source, source_namespace)
-    within = source_namespace == namespace
-    txn = KVSTxn().unlink(source) if within else KVSTxn()
-    commit(flux_handle, namespace=namespace, txn=txn.put_treeobj(destination, obj))
-    if not within:
-        commit(flux_handle, namespace=source_namespace, txn=KVSTxn().unlink(source))
-
-
-def _entry(flux_handle: Handle, key: str, namespace: str | None) -> TreeObj:
-    try:
-        entry: TreeObj = lookup_async(flux_handle, key, FLUX_KVS_TREEOBJ, namespace).get()
-    except FluxError as exc:
-        raise FluxError(exc.errno, f"{key}: {exc.strerror}") from None
-    return entry
+    """See `move_async`."""
+    move_async(flux_handle, source, destination, source_namespace, namespace).get()
 
 
 def dropcache(flux_handle: Handle) -> None:

@@ -13,25 +13,30 @@ import msgspec
 
 from flux.constants import (
     FLUX_KVS_STREAM,
+    FLUX_KVS_TREEOBJ,
     FLUX_KVS_WAITCREATE,
     FLUX_KVS_WATCH,
     KVS_PRIMARY_NAMESPACE,
 )
+from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.treeobj import TreeObj
+from flux.kvs.txn import KVSTxn
 from flux.message import FLAG_STREAMING
 from flux.rpc import RPC
 
 if TYPE_CHECKING:
     from flux.core.base import Handle
-    from flux.kvs.txn import KVSTxn
+    from flux.future import Future
 
 __all__ = [
     "Lookup",
     "commit_async",
+    "copy_async",
     "default_namespace",
     "getroot_async",
     "lookup_async",
+    "move_async",
     "namespace_create_async",
     "namespace_list_async",
     "namespace_remove_async",
@@ -125,6 +130,59 @@ def commit_async(handle: Handle, txn: KVSTxn, flags: int = 0, namespace: str | N
     """
     ops, txn.ops = txn.ops, []
     return handle.rpc("kvs.commit", {"namespace": namespace or default_namespace(), "flags": flags, "ops": ops})
+
+
+def copy_async(
+    handle: Handle,
+    source: str,
+    destination: str,
+    source_namespace: str | None = None,
+    namespace: str | None = None,
+) -> Future:
+    """Copy a key, by reference, however much is below it. The result is that of `commit_async`, and so are errors.
+
+    Args:
+        source_namespace, namespace: of source and destination; default $FLUX_KVS_NAMESPACE, else "primary".
+
+    Errors: ENOENT there is no such source.
+    """
+    return _Entry(handle, source, source_namespace).and_then(
+        lambda entry: commit_async(handle, KVSTxn().put_treeobj(destination, entry.get()), namespace=namespace)
+    )
+
+
+def move_async(
+    handle: Handle,
+    source: str,
+    destination: str,
+    source_namespace: str | None = None,
+    namespace: str | None = None,
+) -> Future:
+    """Move a key, as `copy_async` copies it: within a namespace in one commit, else the source goes in a second one."""
+    if source_namespace != namespace:
+        copied = copy_async(handle, source, destination, source_namespace, namespace)
+        return copied.and_then(lambda _: commit_async(handle, KVSTxn().unlink(source), namespace=source_namespace))
+
+    def commit(entry: Future) -> Future:
+        txn = KVSTxn().unlink(source).put_treeobj(destination, entry.get())
+        return commit_async(handle, txn, namespace=namespace)
+
+    return _Entry(handle, source, namespace).and_then(commit)
+
+
+class _Entry(Lookup):
+    """A directory entry as it is stored; errors name the key."""
+
+    def __init__(self, handle: Handle, key: str, namespace: str | None) -> None:
+        request = {"key": key, "flags": FLUX_KVS_TREEOBJ, "namespace": namespace or default_namespace()}
+        super().__init__(handle, "kvs.lookup", request)
+        self._key = key
+
+    def get(self) -> Any:
+        try:
+            return super().get()
+        except FluxError as exc:
+            raise FluxError(exc.errno, f"{self._key}: {exc.strerror}") from None
 
 
 def getroot_async(handle: Handle, namespace: str | None = None) -> RPC:

@@ -134,4 +134,9 @@ def test_keys_are_copied_and_moved_between_namespaces(running: Instance) -> None
     assert flux.kvs.getroot(handle)["rootseq"] == before + 1
     with pytest.raises(FileNotFoundError, match="here: No such file"):
         flux.kvs.move(handle, "here", "again")
+    both = [flux.kvs.copy_async(handle, "gone.key5", name) for name in ("five", "gone.five")]
+    assert all(isinstance(future.get()["rootref"], str) for future in both)
+    flux.kvs.move_async(handle, "five", "moved.five").get()
+    assert flux.kvs.get(handle, "moved.five") == flux.kvs.get(handle, "gone.five") == 5
+    command(running, "kvs", "unlink", "-R", "moved")
     command(running, "kvs", "unlink", "-R", "gone")
