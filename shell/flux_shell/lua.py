@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flux_shell.core import ShellFatal, Terminated
 from flux_shell.initrc import rc_directories, search_path
 from flux_shell.lua_plugins import LuaPlugins
-from flux_shell.sandbox import LuaState, to_python
+from flux_shell.sandbox import LuaState, answering, to_python
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["run_initrc"]
 
 _PRELUDE = os.path.join(os.path.dirname(__file__), "rc", "prelude.lua")
+_PASSING = (ShellFatal, Terminated)
 _LOG_LEVELS = {"log": 5, "debug": 6, "log_error": 3}
 
 
@@ -41,7 +42,7 @@ class Initrc:
             **self._task_functions(),
             **self._plugins.functions(),
         }
-        host = {name: _answering(function) for name, function in functions.items()}
+        host = {name: answering(function, _PASSING) for name, function in functions.items()}
         self._state.run_file(_PRELUDE, self._state.functions(host))
 
     def run(self) -> None:
@@ -131,20 +132,6 @@ class Initrc:
         if task is None:
             raise ValueError(f"task.{name} is only there in task.* callbacks")
         return task
-
-
-def _answering(function: Callable[..., Any]) -> Callable[..., tuple[bool, Any]]:
-    """The function for the prelude: it answers (True, value) or (False, text of the error)."""
-
-    def answer(*args: Any) -> tuple[bool, Any]:
-        try:
-            return True, function(*args)
-        except (ShellFatal, Terminated):
-            raise
-        except Exception as exc:
-            return False, str(exc) or type(exc).__name__
-
-    return answer
 
 
 def _set(env: dict[str, str], name: Any, value: Any, overwrite: Any) -> None:

@@ -1,4 +1,4 @@
-"""A Lua state for scripts of sites and users: bounded in instructions, time and memory, without Python in reach."""
+"""Lua states for scripts: bounded in instructions, time and memory, and never with Python in reach."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lupa import lua54
 
-__all__ = ["LuaState", "ScriptError", "to_python"]
+__all__ = ["LuaState", "ScriptError", "answering", "to_python"]
 
 INSTRUCTIONS = 50_000_000
 SECONDS = 10.0
@@ -53,27 +53,42 @@ class ScriptError(ValueError):
 
 
 class LuaState:
-    """One Lua 5.4 state, without `python`, `debug` (but `debug.traceback`), `os.exit` and modules written in C."""
+    """One Lua 5.4 state, without `python`.
 
-    def __init__(self) -> None:
+    Args:
+        limited: keep to the limits, without `debug` (but `debug.traceback`), `os.exit` and modules written in C.
+    """
+
+    def __init__(self, limited: bool = True) -> None:
         self._lua = lua54.LuaRuntime(
             unpack_returned_tuples=True,
             register_eval=False,
             register_builtins=False,
             attribute_filter=_refuse,
-            max_memory=MEMORY,
+            max_memory=MEMORY if limited else None,
         )
         self._load = self._lua.eval("load")
-        self._arm, self._sethook = self._lua.execute(_SETUP, INSTRUCTIONS, SECONDS)
+        if limited:
+            self._arm, self._sethook = self._lua.execute(_SETUP, INSTRUCTIONS, SECONDS)
+        else:
+            self._lua.execute("package.loaded.python, python = nil, nil")
+            self._arm = self._sethook = lambda: None
         self._depth = 0
         self._files: list[str] = []
+
+    def define(self, name: str, value: Any) -> None:
+        """Set a global variable; mappings and sequences as Lua tables."""
+        self._lua.globals()[name] = self.table(value)
 
     def run_file(self, path: str, *args: Any) -> None:
         """Run a file. ScriptError; OSError when it cannot be read."""
         with open(path, encoding="utf-8") as file:
-            text = file.read()
-        self._files.append(path)
-        chunk = self._load(text, f"@{path}")
+            self.run_text(file.read(), path, *args)
+
+    def run_text(self, text: str, name: str, *args: Any) -> None:
+        """Run a script. ScriptError. name: of the file, for errors."""
+        self._files.append(name)
+        chunk = self._load(text, f"@{name}")
         if isinstance(chunk, tuple):
             raise ScriptError(self._with_whole_path(str(chunk[1])))
         self.call(chunk, *args)
@@ -123,6 +138,20 @@ def to_python(value: Any) -> Any:
     if items and list(items) == list(range(1, len(items) + 1)):
         return list(items.values())
     return items
+
+
+def answering(function: Callable[..., Any], passing: tuple[type[Exception], ...] = ()) -> Callable[..., Any]:
+    """For Lua: the function answers (True, value) or (False, text of the error). passing: errors that end the call."""
+
+    def answer(*args: Any) -> tuple[bool, Any]:
+        try:
+            return True, function(*args)
+        except passing:
+            raise
+        except Exception as exc:
+            return False, str(exc) or type(exc).__name__
+
+    return answer
 
 
 def _first_line(exc: Exception) -> str:
