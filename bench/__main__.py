@@ -110,6 +110,23 @@ def watchers(count: int) -> Callable[[System], float]:
     return lambda system: printed(system.inside(*system.script("watchers.py", str(count), "500"), size=2))
 
 
+def pmi(ranks: int) -> Callable[[System], float]:
+    """A round of put, barrier and get, of tasks on four brokers."""
+    task = [sys.executable, "-SE", str(WORKLOADS / "pmi.py"), "20"]
+    words = ["run", "-N4", f"--tasks-per-node={ranks // 4}", "-o", "cpu-affinity=off", *task]
+    return lambda system: printed(system.inside(system.flux, *words, size=4))
+
+
+def tasks(count: int) -> Callable[[System], float]:
+    """Submission to end of one job of many tasks on one broker."""
+
+    def measure(system: System) -> float:
+        job = [system.flux, "run", "-N1", f"--tasks-per-node={count}", "true"]
+        return printed(system.inside(*system.script("commands.py", "3", *job)))
+
+    return measure
+
+
 def run_true(system: System) -> float:
     return printed(system.inside(*system.script("commands.py", "10", system.flux, "run", "true")))
 
@@ -162,6 +179,9 @@ ALL = {
     "bulksubmit": Workload("flux bulksubmit of 10,000 inputs", bulk_rate(10_000), True, ">= 2.0"),
     "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
     "jobs-test": Workload("jobs of test execution", job_rate(1000, TEST_EXECUTION), True, ">= 3.0"),
+    "pmi-64": Workload("PMI exchange of 64 ranks on 4 brokers", pmi(64), False, "<= 1.0"),
+    "pmi-512": Workload("PMI exchange of 512 ranks on 4 brokers", pmi(512), False, "<= 1.0"),
+    "tasks-1000": Workload("job of 1,000 tasks, start to end", tasks(1000), False, "<= 1.0"),
     "ping-depth-1": Workload("RPC to the next broker", distant(1, 0), False, ""),
     "ping-depth-4": Workload("RPC over 4 brokers", distant(4, 0), False, ""),
     "ping-depth-8": Workload("RPC over 8 brokers", distant(8, 0), False, ""),
