@@ -31,6 +31,7 @@ BUILTIN_POLICIES = (
     ".limit-duration",
     ".dependency-after",
     ".dependency-singleton",
+    ".dependency-string",
     ".begin-time",
     ".validate-duration",
     ".update-duration",

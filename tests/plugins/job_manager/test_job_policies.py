@@ -181,3 +181,26 @@ def test_limits_of_the_configuration_apply(jobs: Jobs) -> None:
     assert "policy.limits.duration" in str(bad)
     jobs.handle.rpc("job-manager.config-reload", {}).get()
     assert jobs.wait(jobs.submit("exit", "0"))["success"]
+
+
+def strings(*pairs: tuple[str, str], **more: str) -> dict:
+    return {"dependencies": [{"scheme": "string", "value": name, "type": kind, **more} for name, kind in pairs]}
+
+
+def test_jobs_wait_for_those_that_gave_out_a_name(jobs: Jobs) -> None:
+    giver = jobs.submit("hold", **strings(("mesh", "out")))
+    middle = jobs.submit("exit", "0", **strings(("mesh", "in"), ("result", "out")))
+    last = jobs.submit("exit", "0", **strings(("result", "inout")))
+    free = jobs.submit("exit", "0", **strings(("mesh", "in"), scope="global"))
+    assert jobs.wait_event(middle, "dependency-add")["context"] == {"description": f"string=mesh/{f58(giver)}"}
+    assert jobs.wait_event(last, "dependency-add")["context"] == {"description": f"string=result/{f58(middle)}"}
+    assert jobs.wait(free)["success"], "the name was not given out in the global scope"
+    jobs.cancel(giver)
+    assert jobs.wait(middle)["success"] and jobs.wait(last)["success"]
+    jobs.wait(giver)
+
+
+def test_a_name_without_a_proper_type_or_scope_is_refused(jobs: Jobs) -> None:
+    assert jobs.refusal("hold", **strings(("mesh", "up"))) == "string:mesh: type must be in, out or inout, not up"
+    refusal = jobs.refusal("hold", **strings(("mesh", "in"), scope="room"))
+    assert refusal == "string:mesh: scope must be user or global, not room"
