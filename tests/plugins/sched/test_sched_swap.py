@@ -57,7 +57,7 @@ def events(handle: Any, jobid: int) -> list[Any]:
 def submit(here: Instance, jobs: int) -> str:
     """Start so many test jobs, and one that does not end; gives the id of that."""
     test = "--setattr=system.exec.test.run_duration"
-    flux(here, "submit", f"--cc=1-{jobs}", "--quiet", "-t10m", f"{test}=2", "true")
+    flux(here, "submit", f"--cc=1-{jobs}", "--quiet", "-t10m", f"{test}=1", "true")
     endless = flux(here, "submit", "--urgency=31", "-t1h", f"{test}=1h", "true").strip()
     flux(here, "job", "wait-event", endless, "start")
     return endless
