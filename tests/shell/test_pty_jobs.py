@@ -70,7 +70,7 @@ def test_an_interactive_terminal(jobs: Jobs) -> None:
     assert "got text\r\n22 44\r\n" in terminal.shown
     assert terminal.exit == {"type": "exit", "message": "session exiting", "status": 3 << 8}
     assert job.wait() == [3]
-    assert job.output() == {}
+    assert job.output() == {"0": ""}
 
 
 def test_who_detaches_leaves_the_terminal_to_others(jobs: Jobs) -> None:
