@@ -40,8 +40,9 @@ def rank_info(job: Job, shell_rank: int) -> dict[str, Any]:
     if not 0 <= shell_rank < len(job.nodes):
         raise ValueError(f"there is no shell rank {shell_rank}: the job has {len(job.nodes)} shells")
     node = job.nodes[shell_rank]
-    resources = {"ncores": node.ncores, "cores": node.cores, "gpus": node.gpus}
-    resources |= {name: ids for name, ids in (("core", node.cores), ("gpu", node.gpus)) if ids}
+    cores, gpus = str(IDset(node.cores)), str(IDset(node.gpus))
+    resources = {"ncores": node.ncores, "cores": cores, "gpus": gpus}
+    resources |= {name: ids for name, ids in (("core", cores), ("gpu", gpus)) if ids}
     return {
         "id": shell_rank,
         "name": hostlist(job)[shell_rank],
