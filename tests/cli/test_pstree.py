@@ -20,7 +20,7 @@ def batch(instance: Instance) -> str:
     held = instance.run("flux", "submit", "--urgency=0", "--job-name=outer", "true")
     assert held.returncode == 0, held.stderr
     script = "flux submit --urgency=0 --cc=0-1 --job-name=inner true; sleep 300"
-    found = instance.run("flux", "batch", "-n1", "--job-name=batch", "--wrap", script)
+    found = instance.run("flux", "batch", "-n1", "--output=/dev/null", "--job-name=batch", "--wrap", script)
     assert found.returncode == 0, found.stderr
     jobid = found.stdout.strip()
     wait_for(lambda: instance.run("flux", "pstree", "-f", "pending", jobid).stdout.count("inner") == 1, timeout=60)

@@ -45,6 +45,7 @@ class JobStats:
         self.successful, self.failed, self.canceled, self.timeout, self.inactive_purged = (
             int(counts.get(name, 0)) for name in self._RESULTS
         )
+        self.failed += self.canceled + self.timeout
         self.pending = self.depend + self.priority + self.sched
         self.running = self.run + self.cleanup
         self.active = self.pending + self.running

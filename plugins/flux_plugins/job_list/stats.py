@@ -6,6 +6,7 @@ from typing import Any
 
 from flux.constants import (
     FLUX_JOB_RESULT_CANCELED,
+    FLUX_JOB_RESULT_COMPLETED,
     FLUX_JOB_RESULT_FAILED,
     FLUX_JOB_RESULT_TIMEOUT,
     FLUX_JOB_STATE_CLEANUP,
@@ -27,7 +28,9 @@ _STATES = {
     FLUX_JOB_STATE_CLEANUP: "cleanup",
     FLUX_JOB_STATE_INACTIVE: "inactive",
 }
-_FAILURES = {
+_RESULTS = {
+    FLUX_JOB_RESULT_COMPLETED: "successful",
+    FLUX_JOB_RESULT_FAILED: "failed",
     FLUX_JOB_RESULT_CANCELED: "canceled",
     FLUX_JOB_RESULT_TIMEOUT: "timeout",
 }
@@ -36,7 +39,7 @@ _FAILURES = {
 class _Counts:
     def __init__(self) -> None:
         self.states = dict.fromkeys(_STATES, 0)
-        self.results = {"successful": 0, "failed": 0, "canceled": 0, "timeout": 0}
+        self.results = dict.fromkeys(_RESULTS.values(), 0)
         self.purged = 0
 
     def count(self, state: int, change: int) -> None:
@@ -44,13 +47,8 @@ class _Counts:
             self.states[state] += change
 
     def count_result(self, result: int, change: int) -> None:
-        """`failed` includes the canceled and the timed out, as stock clients expect it."""
-        if result in _FAILURES:
-            self.results[_FAILURES[result]] += change
-        if result in _FAILURES or result == FLUX_JOB_RESULT_FAILED:
-            self.results["failed"] += change
-        else:
-            self.results["successful"] += change
+        """`failed` is what is neither canceled nor timed out: clients add these to it."""
+        self.results[_RESULTS[result]] += change
 
     def encode(self) -> dict[str, Any]:
         states = {name: self.states[state] for state, name in _STATES.items()}
