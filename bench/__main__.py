@@ -122,7 +122,7 @@ def tasks(count: int) -> Callable[[System], float]:
 
     def measure(system: System) -> float:
         job = [system.flux, "run", "-N1", f"--tasks-per-node={count}", "true"]
-        return printed(system.inside(*system.script("commands.py", "3", *job)))
+        return printed(system.inside(*system.script("commands.py", "1", *job)))
 
     return measure
 
