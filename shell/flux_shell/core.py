@@ -90,7 +90,8 @@ class ShellCore:
         self._lost = False
         self._ending = False
         self.logs_by_plugin = False
-        """True once plugins are initialised; what is logged before goes to stderr."""
+        """True once plugins are initialised; what is logged before waits for that."""
+        self._early_log: list[tuple[int, str, str]] = []
         self.topics: dict[str, list[tuple[str, Callable[[str], None]]]] = {}
         """Plugin name to its (glob of topics, function): for topics that have no specification."""
         stack.on_error = self._hook_failed
@@ -157,6 +158,7 @@ class ShellCore:
     def _fatal(self, message: str, status: int) -> None:
         self._fatal_status = status
         self._ending = True
+        self.release_log()
         self.log(LOG_EMERG, message)
         if self.flux is not None and not self._lost:
             self.raise_exit_status(status << 8, message)
@@ -175,11 +177,20 @@ class ShellCore:
     def log(self, level: int, message: str, component: str = "") -> None:
         if level > LOG_NOTICE and not self.verbose:
             return
+        if not (self.standalone or self.logs_by_plugin or self._ending):
+            self._early_log.append((level, message, component))
+            return
         if self.standalone or not self.logs_by_plugin or not self.stack.has("shell_log"):
             parts = [part for part in (f"flux-shell[{self.rank}]", _LEVELS.get(level), component, message) if part]
             sys.stderr.write(": ".join(parts) + "\n")
         if self.logs_by_plugin:
             self.call("shell.log", shell=self, level=level, message=message, component=component)
+
+    def release_log(self) -> None:
+        """Log what waited for plugins to be initialised, or was not to see that."""
+        early, self._early_log = self._early_log, []
+        for level, message, component in early:
+            self.log(level, message, component)
 
     def log_setlevel(self, level: int, dest: str = "any") -> None:
         self.verbose = max(0, level)

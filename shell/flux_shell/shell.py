@@ -53,6 +53,7 @@ class Shell(ShellFace):
         self._apply_taskmap()
         self.call("shell.init", shell=self)
         self.logs_by_plugin = True
+        self.release_log()
         self._change_directory()
         self._barrier()
         self._post("shell.init", self._init_event())
@@ -79,6 +80,7 @@ class Shell(ShellFace):
     def _end(self) -> None:
         """End what still runs and give everything back; errors are only logged from here on."""
         self._ending = True
+        self.release_log()
         self._release_events()
         self.kill_tasks(signal.SIGKILL)
         for task in self.tasks:
