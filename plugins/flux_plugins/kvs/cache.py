@@ -19,7 +19,8 @@ V = TypeVar("V")
 
 _LIMIT = 32 << 20
 _DECODED = 5  # times the bytes of its encoding is what a directory takes in memory
-_OVERHEAD = 250  # bytes of an entry beside its value
+_OVERHEAD = 450  # bytes of an entry beside its value
+_SUPERSEDED = 32
 ENOTRECOVERABLE = errno.ENOTRECOVERABLE
 
 
@@ -70,11 +71,6 @@ class _Recent(Generic[V]):
         if found is not None:
             self.cost -= found[1]
 
-    def demote(self, key: str) -> None:
-        """Let one be the next to go."""
-        if key in self._values:
-            self._values.move_to_end(key, last=False)
-
     def __len__(self) -> int:
         return len(self._values)
 
@@ -96,6 +92,7 @@ class TreeCache:
         self.gathered: dict[str, Entries] = {}
         self.held: dict[str, bytes] = {}
         self._lent: dict[str, bytes] = {}
+        self._superseded: dict[str, None] = {}
 
     def node(self, ref: str) -> Entries | Hdir:
         """A stored directory: its entries, or its buckets.
@@ -174,6 +171,7 @@ class TreeCache:
 
     def put_dir(self, ref: str, node: Entries | Hdir, blob: bytes) -> None:
         """Keep a stored directory, decoded, and encoded for when there is no room for that any more."""
+        self._superseded.pop(ref, None)
         self._keep_dir(ref, node, blob)
         self.put_blob(ref, blob)
 
@@ -181,9 +179,14 @@ class TreeCache:
         self._dirs.put(ref, node, len(blob) * _DECODED + _OVERHEAD)
 
     def supersede(self, ref: str) -> None:
-        """A stored directory has another one in its place: it is the next to be forgotten."""
-        self._dirs.demote(ref)
-        self._blobs.demote(ref)
+        """A stored directory has another one in its place: it is forgotten soon, unless it comes to be in use again."""
+        self._superseded.pop(ref, None)
+        self._superseded[ref] = None
+        if len(self._superseded) > _SUPERSEDED:
+            oldest = next(iter(self._superseded))
+            del self._superseded[oldest]
+            self._dirs.pop(oldest)
+            self._blobs.pop(oldest)
 
     def put_blob(self, ref: str, blob: bytes) -> None:
         self._blobs.put(ref, blob, len(blob) + _OVERHEAD)

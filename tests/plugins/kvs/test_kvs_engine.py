@@ -185,6 +185,14 @@ def test_the_cache_takes_no_more_memory_than_it_may():
         cache.blobs(["value1"])
 
 
+def test_directories_that_others_have_replaced_are_forgotten():
+    store = Store()
+    for number in range(200):
+        store.commit(KVSTxn().put_raw("a.b.c", b"%d" % number).ops)
+    assert store.cache.stats()["directories"] < 50
+    assert store.tree() == {"a": {"b": {"c": b"199"}}}
+
+
 def test_a_root_that_is_no_directory_is_damage_not_a_crash():
     cache = TreeCache()
     cache.put_blob("sha1-x", b"{}")
