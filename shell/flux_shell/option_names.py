@@ -5,9 +5,9 @@ from __future__ import annotations
 __all__ = ["KNOWN", "likely_meant"]
 
 KNOWN = frozenset(
-    "affinity batch conf coprocess cpu-affinity env-expand exit-on-error exit-timeout files gpu-affinity gpubind"
-    " hwloc initrc input mpi nosetpgrp oom output per-resource pmi pmi-simple pty rlimit signal spindle"
-    " stop-tasks-in-exec sysmon taskmap tmpdir userrc verbose".split()
+    "coprocess coprocess-kill-timeout cpu-affinity env-expand exit-on-error exit-timeout gpu-affinity hwloc initrc"
+    " input mpi nosetpgrp oom output per-resource pmi pmi-simple pty rexec-shutdown-timeout rlimit signal stage-in"
+    " stop-tasks-in-exec sysmon taskmap userrc verbose".split()
 )
 
 
