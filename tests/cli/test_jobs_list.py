@@ -152,7 +152,8 @@ def test_named_formats_of_site_and_user(run: Run, tmp_path: Path) -> None:
 
 
 def test_jobs_of_nested_instances(instance: Instance, run: Run) -> None:
-    batch = instance.run("flux", "batch", "-n1", "--output=/dev/null", "--wrap", "flux submit --urgency=0 --job-name=inner true; sleep 300")
+    script = "flux submit --urgency=0 --job-name=inner true; sleep 300"
+    batch = instance.run("flux", "batch", "-n1", "--output=/dev/null", "--wrap", script)
     assert batch.returncode == 0, batch.stderr
     jobid = batch.stdout.strip()
 

@@ -35,7 +35,8 @@ def test_jobs_come_and_q_ends_it(instance: Instance) -> None:
 
 def test_an_instance_in_the_list_is_opened_and_left(instance: Instance) -> None:
     script = "flux submit --urgency=0 --cc=0-6 true; sleep 300"
-    batch = instance.run("flux", "batch", "-n1", "--output=/dev/null", "--job-name=inner", "--wrap", script).stdout.strip()
+    words = ("-n1", "--job-name=inner", "--output=/dev/null", "--wrap", script)
+    batch = instance.run("flux", "batch", *words).stdout.strip()
     wait_for(lambda: instance.run("flux", "jobs", "-no", "{instance.stats}", batch).stdout == "PD:7 R:0 CD:0 F:0\n", 60)
     with Terminal(instance, FLUX, "top", "--color=never") as terminal:
         terminal.read_until("inner")
