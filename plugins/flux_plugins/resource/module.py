@@ -277,7 +277,7 @@ class Resource(Module):
             return
         self.inventory.expiration = expiration
         self._R = with_nodelist(self.inventory)
-        self._txn.put("resource.R", self._R)
+        self._store.put_R(self._R)
         self.journal.post("resource-update", {"expiration": expiration})
         self.acquisition.publish({"expiration": expiration})
 
