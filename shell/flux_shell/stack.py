@@ -14,6 +14,7 @@ __all__ = ["BUILTINS", "build", "hook_name", "load_file", "register", "topic_nam
 BUILTINS = (
     "tmpdir",
     "files",
+    "stage-in",
     "env-expand",
     "rlimit",
     "taskmap",

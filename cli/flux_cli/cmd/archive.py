@@ -1,0 +1,160 @@
+"""`flux archive`: files in the KVS, for all nodes to extract (flux-archive(1))."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from fnmatch import fnmatchcase
+
+from flux_cli.common import Parser, die, open_flux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from flux.core.handle import Flux
+
+_WINDOW = 4
+_TYPES = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
+
+
+def command(argv: list[str]) -> int:
+    parser = Parser("archive", "Keep files in the KVS, and extract them.")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_verb_parser)
+    create = _add(verbs, "create", _create, "archive files and directories")
+    create.add_argument("--overwrite", action="store_true", help="replace an archive of that name")
+    create.add_argument("--append", action="store_true", help="add to an archive of that name")
+    create.add_argument("--preserve", action="store_true", help="keep the content, which is always done")
+    create.add_argument("--chunksize", default="1M", metavar="N", help="greatest blob in bytes (1M); 0: no limit")
+    create.add_argument("--small-file-threshold", default="1K", metavar="N", help="greatest file kept inline (1K)")
+    create.add_argument("paths", metavar="PATH", nargs="+")
+    shown = _add(verbs, "list", _list, "list the files of an archive")
+    shown.add_argument("-l", "--long", action="store_true", help="with type, mode and size")
+    shown.add_argument("--raw", action="store_true", help="the objects of RFC 37, in JSON")
+    extract = _add(verbs, "extract", _extract, "extract files")
+    extract.add_argument("-t", "--list-only", action="store_true", help="only list them")
+    extract.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    remove = _add(verbs, "remove", _remove, "remove an archive")
+    remove.add_argument("-f", "--force", action="store_true", help="no error when there is none")
+    for parts in (shown, extract):
+        parts.add_argument("pattern", metavar="PATTERN", nargs="?", default="*")
+    for parts in (create, extract):
+        parts.add_argument("-C", "--directory", default=".", metavar="DIR", help="change to DIR first")
+        parts.add_argument("-v", "--verbose", action="store_true", help="list files on stderr")
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.error("missing subcommand")
+    with open_flux() as handle:
+        args.run(handle, args)
+    return 0
+
+
+def _verb_parser(prog: str, **options: Any) -> Parser:
+    return Parser(prog.removeprefix("flux "), **options)
+
+
+def _add(verbs: Any, name: str, run: Any, text: str) -> Any:
+    parser = verbs.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", help=text)
+    parser.set_defaults(run=run)
+    parser.add_argument("-n", "--name", default="main", metavar="NAME", help="of the archive (main)")
+    parser.add_argument("--no-force-primary", action="store_true", help="use the default namespace")
+    return parser
+
+
+def _namespace(args: argparse.Namespace) -> str | None:
+    return None if args.no_force_primary else "primary"
+
+
+def _lookup(handle: Flux, args: argparse.Namespace) -> list[dict[str, Any]] | None:
+    """The archive, None when there is none."""
+    from flux.kvs.requests import lookup_async
+
+    try:
+        found: list[dict[str, Any]] = lookup_async(handle, f"archive.{args.name}", namespace=_namespace(args)).json()
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _wanted(handle: Flux, args: argparse.Namespace) -> list[dict[str, Any]]:
+    archive = _lookup(handle, args)
+    if archive is None:
+        die(f"KVS lookup archive.{args.name}: No such file or directory")
+    return [entry for entry in archive if fnmatchcase(entry["path"], args.pattern)]
+
+
+def _create(handle: Flux, args: argparse.Namespace) -> None:
+    from flux import kvs
+    from flux.blobs import Storer
+    from flux.fileref import pack, walk
+    from flux.kvs import treeobj
+    from flux.util import parse_size
+
+    archive = _lookup(handle, args)
+    if archive is not None and not (args.overwrite or args.append):
+        die(f"archive.{args.name}: key exists")
+    archive = archive if archive is not None and args.append else []
+    storer = Storer(handle, handle.attr_get("content.hash"), _WINDOW)
+    try:
+        small, chunk = parse_size(args.small_file_threshold), parse_size(args.chunksize)
+        os.chdir(args.directory)
+        for path in [found for root in args.paths for found in walk(root.rstrip("/") or "/")]:
+            if args.verbose:
+                print(path, file=sys.stderr)
+            archive.append(pack(path, storer.store, small, chunk))
+    except OSError as exc:
+        die(f"{exc.filename or args.directory}: {exc.strerror}")
+    except ValueError as exc:
+        die(str(exc))
+    storer.finish()
+    refs = [region[2] for entry in archive if entry.get("encoding") == "blobvec" for region in entry["data"]]
+    txn = kvs.KVSTxn().put(f"archive.{args.name}", archive)
+    if refs:  # what the tree of keys refers to outlives garbage collection
+        txn.put_treeobj(f"archive.{args.name}_blobs", treeobj.valref(refs))
+    kvs.commit(handle, namespace=_namespace(args), txn=txn)
+
+
+def _list(handle: Flux, args: argparse.Namespace) -> None:
+    import json
+
+    for entry in _wanted(handle, args):
+        if args.raw:
+            print(json.dumps(entry, separators=(",", ":")))
+        elif args.long:
+            mode = entry["mode"]
+            kind = _TYPES.get(stat.S_IFMT(mode), "?")
+            print(f"{kind} 0{stat.S_IMODE(mode):o} {entry.get('size', 0):8d} {entry['path']}")
+        else:
+            print(entry["path"])
+
+
+def _extract(handle: Flux, args: argparse.Namespace) -> None:
+    from flux.content import digest_of, load_async
+    from flux.fileref import unpack
+
+    for entry in _wanted(handle, args):
+        path = entry["path"]
+        if args.list_only:
+            print(path)
+            continue
+        if args.verbose:
+            print(path, file=sys.stderr)
+        try:
+            unpack(args.directory, path, entry, lambda ref: load_async(handle, digest_of(ref)).get(), args.overwrite)
+        except FileExistsError:
+            die(f"{path}: write: Attempt to overwrite existing file")
+        except (OSError, KeyError, TypeError, ValueError) as exc:
+            die(f"{path}: {exc}")
+
+
+def _remove(handle: Flux, args: argparse.Namespace) -> None:
+    from flux import kvs
+
+    if _lookup(handle, args) is None:
+        if not args.force:
+            die(f"archive.{args.name} does not exist")
+        return
+    txn = kvs.KVSTxn().unlink(f"archive.{args.name}").unlink(f"archive.{args.name}_blobs")
+    kvs.commit(handle, namespace=_namespace(args), txn=txn)
