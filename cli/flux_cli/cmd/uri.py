@@ -9,9 +9,7 @@ def command(argv: list[str]) -> int:
     from flux_cli.uri import resolve, to_local, to_remote
 
     parser = Parser("uri", "Print the URI of an instance.")
-    parser.add_argument(
-        "target", metavar="TARGET", help="a job id, a path (ID/ID, .., /), pid:PID, slurm:ID or a URI"
-    )
+    parser.add_argument("target", metavar="TARGET", help="a job id, a path (ID/ID, .., /), pid:PID, slurm:ID or a URI")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--remote", action="store_true", help="in the form for other hosts, ssh://")
     form.add_argument("--local", action="store_true", help="in the form for its own host, local://")
