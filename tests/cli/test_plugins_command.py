@@ -39,7 +39,7 @@ sched-a = acme_plugins:SchedA
 sched-b = acme_plugins:SchedB
 [flux.commands]
 kvs = acme_plugins:command
-top = acme_plugins:command
+acme-top = acme_plugins:command
 """
 
 COMPOSITION = """\
@@ -94,11 +94,11 @@ def test_list_as_table(path: Path, capsys: Captured) -> None:
 def test_list_states(path: Path, capsys: Captured) -> None:
     listed = rows(capsys)
     assert listed["modules", "sched-b"]["state"] == "disabled"
-    assert listed["commands", "top"]["state"] == "enabled"
+    assert listed["commands", "acme-top"]["state"] == "enabled"
     shadowed = [row["name"] for row in listed.values() if row["state"] == "shadowed"]
     assert "kvs" in shadowed  # the builtin one gives way to the site's
     assert listed["modules", "heartbeat"]["state"] == "available"
-    assert listed["commands", "top"]["target"] == "acme_plugins:command"
+    assert listed["commands", "acme-top"]["target"] == "acme_plugins:command"
 
 
 def test_list_of_a_broken_composition_still_lists(path: Path, capsys: Captured) -> None:
@@ -154,9 +154,9 @@ def test_enable_refuses_a_second_provider(path: Path, capsys: Captured) -> None:
 
 
 def test_a_plugin_without_a_table_gets_one(path: Path, capsys: Captured) -> None:
-    assert command(["disable", "top"]) == 0
-    assert path.read_text() == f"{COMPOSITION}\n[commands.top]\nenabled = false\n"
-    assert rows(capsys)["commands", "top"]["state"] == "disabled"
+    assert command(["disable", "acme-top"]) == 0
+    assert path.read_text() == f"{COMPOSITION}\n[commands.acme-top]\nenabled = false\n"
+    assert rows(capsys)["commands", "acme-top"]["state"] == "disabled"
 
 
 def test_a_name_of_service_and_command_is_the_service(path: Path, capsys: Captured) -> None:

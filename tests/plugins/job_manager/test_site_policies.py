@@ -109,10 +109,14 @@ def test_priorities_follow_age_and_size_also_later(site: Site, tmp_path: Path) -
     assert site.event(job, "priority")["context"] == {"priority": 1_600_007}
     site.kill("age_size.py")
     site.flux("job", "urgency", job, "17")
+
+    def last_priority() -> int:
+        given = [json.loads(line) for line in site.flux("job", "eventlog", "-f", "json", job).splitlines()]
+        return int([event["context"]["priority"] for event in given if event["name"] == "priority"][-1])
+
+    wait_for(lambda: last_priority() == 1_700_007, what="the priority that the policy's new process gives")
     site.flux("queue", "start", "--all")
     site.event(job, "clean")
-    given = [json.loads(line) for line in site.flux("job", "eventlog", "-f", "json", job).splitlines()]
-    assert [event["context"]["priority"] for event in given if event["name"] == "priority"][-1] == 1_700_007
 
 
 def test_a_job_waits_for_a_service_over_http_and_says_so(
