@@ -194,7 +194,7 @@ ALL = {
     "kvs": Workload("KVS put and commit, one at a time", kvs("put", 1000), True, ">= 3.0"),
     "kvs-batch": Workload("KVS puts, 1,000 in a commit", kvs("batch", 10_000), True, ">= 2.0"),
     "kvs-get": Workload("KVS get", kvs("get", 3000), True, ">= 1.0"),
-    "kvs-committers": Workload("KVS put and commit, 16 processes", kvs("committers", 1600), True, ">= 3.0"),
+    "kvs-committers": Workload("KVS put and commit, 16 processes", kvs("committers", 4800), True, ">= 3.0"),
     "kvs-append": Workload("eventlog append, watched by rank 1", kvs("append", 500, size=2), True, ">= 2.0"),
     "watch": Workload("change of a key told to its watcher on rank 1", watchers(1), True, ">= 1.0"),
     "watch-2000": Workload("the same, 2,000 watchers of a key each", watchers(2000), True, ">= 1.0"),

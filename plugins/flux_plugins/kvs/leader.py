@@ -57,6 +57,7 @@ class Leader:
         self.read_only = False
         self.relays = Relays()
         self._ready: list[Namespace] = []
+        self._crowded = False
         self._storing = 0
         self._behind = False
         self._count = 0
@@ -181,8 +182,12 @@ class Leader:
     def _schedule(self, namespace: Namespace) -> None:
         namespace.busy = True
         if not self._ready:
-            self.kvs.flux.loop.call_soon(self._commit_ready)
+            self.kvs.flux.loop.call_soon(self._gather if self._crowded else self._commit_ready)
         self._ready.append(namespace)
+
+    def _gather(self) -> None:
+        """Of committers that wait for each other, let those join who were told of the commit before this one."""
+        self.kvs.flux.loop.call_soon(self._commit_ready)
 
     def _commit_ready(self) -> None:
         if self._storing >= _STORES_AT_ONCE:
@@ -265,6 +270,7 @@ class Leader:
         """Tell everyone of the new root."""
         waiting = namespace.advance(rootref, namespace.rootseq + 1)
         self.merged.add(len(update.applied))
+        self._crowded = len(update.applied) > 1
         payload = {
             "namespace": namespace.name,
             "rootseq": namespace.rootseq,
