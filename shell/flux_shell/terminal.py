@@ -58,7 +58,7 @@ class Session:
 
     def _read(self) -> None:
         if self._reader is None:
-            self._reader = Reader(self._flux.get_reactor(), self._leader, self._output, lines=False)
+            self._reader = Reader(self._flux.get_reactor(), os.dup(self._leader), self._output, lines=False)
 
     def started(self) -> None:
         """The task has the terminal: once it and its children have closed it, that is the end."""
@@ -96,6 +96,7 @@ class Session:
     def _finish(self) -> None:
         """The terminal is closed and the task has ended: so does the session."""
         if self._closed and self._status >= 0:
+            os.close(self._leader)  # not before: a task that has closed the terminal on its way out would get SIGHUP
             for sender in list(self._clients):
                 self._dismiss(sender, "session exiting", self._status)
             self._on_data(b"", True)
