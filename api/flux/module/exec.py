@@ -71,10 +71,8 @@ class Loader:
         self.flux.notify("module.status", {"status": RUNNING})
         for msg in self.held:
             runner.dispatch(msg)
-        waits = [self.flux.loop.create_task(event.wait()) for event in (self.lost, runner.exit_requested)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        runner.tasks.spawn(self._exit_when_lost(runner), "watch the broker")
+        await runner.exit_requested.wait()
         if runner.graceful:
             await runner.finish()
         await runner.stop()
@@ -82,6 +80,10 @@ class Loader:
             self.ended = True
             self.flux.on_message = self.take
             await self.flux.rpc("module.status", {"status": FINALIZING})
+
+    async def _exit_when_lost(self, runner: ModuleRunner) -> None:
+        await self.lost.wait()
+        runner.request_exit()
 
     def connection_lost(self, error: FluxError) -> None:
         self.flux.session.fail(error)

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from flux.errors import FluxError
@@ -77,20 +77,20 @@ def _connect(uri: str) -> socket.socket:
 
 async def _relay(*ends: socket.socket) -> None:
     (reader, writer), (outer_reader, outer_writer) = [await asyncio.open_connection(sock=sock) for sock in ends]
-    ways = [asyncio.ensure_future(_copy(reader, outer_writer)), asyncio.ensure_future(_copy(outer_reader, writer))]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        writer.close()
-        outer_writer.close()
+    both = (writer, outer_writer)
+    await asyncio.gather(_copy(reader, outer_writer, both), _copy(outer_reader, writer, both))
 
 
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _copy(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, both: Iterable[asyncio.StreamWriter]
+) -> None:
+    """Carry one direction until it ends; both ends are closed then, which ends the other direction too."""
     try:
         while data := await source.read(_CHUNK):
             target.write(data)
             await target.drain()
     except ConnectionError:
         return  # an end was closed while something was on its way to it
+    finally:
+        for writer in both:
+            writer.close()

@@ -65,7 +65,7 @@ class Rc(Module):
         self._pushed: dict[str, list[str]] = {stage: [] for stage in _STAGES}
         self._stage = ""
         self._code = 0
-        self._task: asyncio.Future[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None  # that runs a stage
         self._process: LoggedProcess | None = None
 
     def start(self) -> None:
@@ -92,21 +92,23 @@ class Rc(Module):
     async def run(self, _msg: Message, req: StageRequest) -> dict[str, int]:
         """Run a stage; the answer is {"exit_code": of the first thing that failed, else 0}."""
         self._stage, self._code = req.stage, 0
-        self._task = asyncio.ensure_future(self._run_stage())
+        self._task = asyncio.current_task()
         try:
-            await self._task
+            await self._run_stage()
         except asyncio.CancelledError:
             self._fail(128 + signal.SIGTERM)
             self.log.error(f"{self._stage} was given up")
         except FluxError as exc:
             self._fail(1)
             self.log.error(f"{self._stage}: {exc}")
+        finally:
+            self._task = None
         return {"exit_code": self._code}
 
     @request("abort", payload=StageRequest)
     def abort(self, _msg: Message, req: StageRequest) -> Any:
         """End a stage that is being run: its process gets SIGTERM, its hook is cancelled."""
-        if self._task is not None and not self._task.done() and req.stage == self._stage:
+        if self._task is not None and req.stage == self._stage:
             if self._process is not None:
                 self._process.kill(signal.SIGTERM)
             self._task.cancel()
