@@ -34,9 +34,9 @@ KINDS = (
     "frobnicators",
     "commands",
 )
+PLANNED_KINDS = ("bootstrap", "transports", "modules")  # classes that the broker starts; the rest is available
 BUILTIN_DIST = "flux-kernel"
 
-_CLASS_KINDS = ("modules", "transports", "bootstrap")
 _MEMBER_OF_KIND = {"validators": "validate", "frobnicators": "frob"}
 _FUNCTION_OF_KIND = {"commands": "command", "connectors": "connect"}
 
@@ -340,7 +340,7 @@ def _only_plugin(module: ModuleType, entry: Entry, accepts: Predicate | None) ->
         return _hook_plugin(module, f"flux.{entry.kind}_impl")
     if entry.kind in _FUNCTION_OF_KIND:
         return _attribute(module, _FUNCTION_OF_KIND[entry.kind], entry)
-    if entry.kind in _CLASS_KINDS and hasattr(module, "module"):
+    if entry.kind in PLANNED_KINDS and hasattr(module, "module"):
         return module.module
     accepts = accepts or predicate(entry.kind)
     own = (x for x in vars(module).values() if getattr(x, "__module__", "") == module.__name__)
@@ -350,7 +350,7 @@ def _only_plugin(module: ModuleType, entry: Entry, accepts: Predicate | None) ->
     where = module.__file__ or module.__name__
     names = ", ".join(cls.__name__ for cls in found) or "none"
     text = f"{where}: one plugin class is expected for {entry.kind}, found: {names}"
-    hint = "; set module = CLASS in that file" if found and entry.kind in _CLASS_KINDS else ""
+    hint = "; set module = CLASS in that file" if found and entry.kind in PLANNED_KINDS else ""
     raise PluginError(errno.EINVAL, text + hint)
 
 

@@ -15,10 +15,10 @@ import msgspec
 from flux import cachefile, discovery
 from flux.cachefile import FileStamp
 from flux.discovery import Entry, Index
-from flux_kernel.composition_plan import PlannedPlugin, Problem
+from flux_kernel.composition_plan import PlannedPlugin
 
 if TYPE_CHECKING:
-    from flux_kernel.composition_source import Table
+    from flux.pluginsfile import Problem, Table
 
 FORMAT = 1  # of the cached record
 
@@ -133,12 +133,14 @@ def compose(path: str, text: str, installed: Index) -> Composition:
 
 def tables(path: str) -> list[Table]:
     """The tables that `path` and what it extends consist of, whether they make sense or not. Raises OSError."""
-    from flux_kernel.composition_source import read_tables
+    from flux.pluginsfile import read_tables
 
     return read_tables({file: _read_text(file) for file in (path, default_path())}, path, default_path())[0]
 
 
 def _compose_file(path: str, installed: Index) -> Composition:
+    from flux.pluginsfile import Problem
+
     texts: dict[str, str] = {}
     for file in (path, default_path()):
         try:
@@ -158,8 +160,8 @@ def _compose_file(path: str, installed: Index) -> Composition:
 
 def _compose(texts: dict[str, str], path: str, installed: Index) -> tuple[Composition, list[FileStamp]]:
     """Parse and check `texts`: that of `path`, and that of the default in case it is extended."""
+    from flux.pluginsfile import read_tables
     from flux_kernel.composition_check import check
-    from flux_kernel.composition_source import read_tables
 
     tables, problems = read_tables(texts, path, default_path())
     if problems and not tables:

@@ -16,6 +16,7 @@ import msgspec
 from flux import cachefile
 from flux.cachefile import FileStamp
 from flux.discovery import (
+    PLANNED_KINDS,
     Entry,
     Index,
     Origin,
@@ -27,9 +28,9 @@ from flux.discovery import (
 )
 from flux.idset import IDset
 from flux.module.foreign import Foreign
-from flux_kernel.composition_order import start_order
-from flux_kernel.composition_plan import PLANNED_KINDS, STAGES, PlannedPlugin, Problem
-from flux_kernel.composition_source import LINK_KEYS, Table
+from flux.pluginsfile import LINK_KEYS, Problem, Table
+from flux.startorder import start_order
+from flux_kernel.composition_plan import STAGES, PlannedPlugin
 
 _EVERYWHERE = IDset("0-4294967293")
 

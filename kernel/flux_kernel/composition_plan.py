@@ -1,4 +1,4 @@
-"""What comes out of a composition: plugins to start, and problems (plugins.toml(5)).
+"""What comes out of a composition: plugins to start (plugins.toml(5)).
 
 Apart from the rest because a broker that finds its plan in the cache needs nothing else.
 """
@@ -12,25 +12,7 @@ import msgspec
 from flux.discovery import Entry, load_entry
 from flux.idset import IDset
 
-PLANNED_KINDS = ("bootstrap", "transports", "modules")  # started by the broker; the rest is merely available
 STAGES = ("boot", "run")
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One mistake in a composition: where, in which table or key, what is wrong, what would be right."""
-
-    file: str
-    line: int
-    column: int
-    culprit: str
-    message: str
-    suggestion: str = ""
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        culprit = f"[{self.culprit}]: " if self.culprit else ""
-        hint = f'; did you mean "{self.suggestion}"?' if self.suggestion else ""
-        return f"{where}: {culprit}{self.message}{hint}"
 
 
 class PlannedPlugin(msgspec.Struct, frozen=True):

@@ -18,11 +18,11 @@ from flux.errors import FluxError, as_flux_error
 from flux.message import Message
 from flux.module import Module
 from flux.module.foreign import Foreign
+from flux.module.gate import Gate
 from flux.module.options import encode_args, parse_args
 from flux.module.runner import ModuleRunner, Welcome
 from flux_kernel.attributes import Attributes
 from flux_kernel.composition_plan import PlannedPlugin
-from flux_kernel.gate import Gate
 from flux_kernel.isolate import IsolatedModule
 from flux_kernel.link import ModuleLink
 from flux_kernel.swap import Hold, swap

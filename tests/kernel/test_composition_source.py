@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux.discovery import KINDS
+from flux.pluginsfile import read_source
+from flux.startorder import start_order
 from flux.tomlplaces import locate
-from flux_kernel.composition_order import start_order
-from flux_kernel.composition_source import read_source
 
 PLAIN = ["true", "1", "1.5", "nan", "'0-3'", '"x"', "['kvs']", "[1]", "{}", "{a = 1}"]
 ODD = ["1979-05-27", "[", "=", "'''\n[a.b]'''"]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flux import discovery
-from flux.discovery import KINDS, Entry, Index, PluginError, nearest
+from flux.discovery import KINDS, PLANNED_KINDS, Entry, Index, PluginError, nearest
+from flux.pluginsfile import Problem
 from flux_kernel import composition
-from flux_kernel.composition_plan import PLANNED_KINDS, Problem
 
 
 class Refusal(Exception):

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flux.discovery import KINDS, nearest
+from flux.discovery import KINDS, PLANNED_KINDS, nearest
 from flux.tomlplaces import Path, locate
-from flux_kernel.composition_plan import PLANNED_KINDS, Problem
+
+__all__ = ["LINK_KEYS", "Place", "Problem", "Source", "Table", "read_source", "read_tables"]
 
 LINK_KEYS = ("requires", "after", "before")
 RESTARTS = ("never", "on-failure")
@@ -39,6 +40,23 @@ _IN_RANGE: dict[str, Callable[[Any], bool]] = {
     "restart-limit": lambda number: number >= 1,
     "restart-delay": lambda seconds: 0 <= seconds < float("inf"),
 }
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One mistake in a composition: where, in which table or key, what is wrong, what would be right."""
+
+    file: str
+    line: int
+    column: int
+    culprit: str
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        culprit = f"[{self.culprit}]: " if self.culprit else ""
+        hint = f'; did you mean "{self.suggestion}"?' if self.suggestion else ""
+        return f"{where}: {culprit}{self.message}{hint}"
 
 
 class Place(NamedTuple):

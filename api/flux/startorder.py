@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+__all__ = ["start_order"]
+
 
 def start_order(
     names: Sequence[str], after: Mapping[str, set[str]], priority: Mapping[str, Any]
