@@ -23,7 +23,7 @@ class JobID(int):
         return jobid
 
     def encode(self, encoding: str = "dec") -> str:
-        """Return the id in ``encoding``: dec, hex, dothex, kvs, f58 or f58plain."""
+        """Return the id in ``encoding``: dec, hex, dothex, kvs, f58, f58plain, words or emoji."""
         return fluid.encode(self, encoding)
 
     @property
@@ -55,6 +55,16 @@ class JobID(int):
     def f58plain(self) -> str:
         """Base58 with prefix f."""
         return self.encode("f58plain")
+
+    @property
+    def words(self) -> str:
+        """Six pronounceable words, joined by dashes."""
+        return self.encode("words")
+
+    @property
+    def emoji(self) -> str:
+        """At most seven emoji."""
+        return self.encode("emoji")
 
     def __str__(self) -> str:
         return self.f58

@@ -1,8 +1,8 @@
 """Flux locally unique ids: generation and text encodings (RFC 19).
 
 A FLUID is 64 bits: 40 of milliseconds since an epoch, 14 of generator id, 10 of sequence number.
-Encodings: dec, hex, dothex, kvs, f58 and f58plain.  The mnemonic and emoji encodings of RFC 19 need word
-tables that are not part of this library; asking for them is an error that says so.
+Encodings: dec, hex, dothex, kvs, f58, f58plain, words and emoji.  The tables of the last two are read when they
+are asked for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _DIGIT = {c: i for i, c in enumerate(_ALPHABET)}
 _DOTHEX = re.compile(r"[0-9a-fA-F]{4}(?:\.[0-9a-fA-F]{4}){3}")
 _HEX = re.compile(r"0[xX]([0-9a-fA-F]{1,16})")
+_EMOJI = b"\xf0\x9f"
 _DEC = re.compile(r"[0-9]{1,20}")
 
 
@@ -122,6 +123,18 @@ def _kvs(fluid: int) -> str:
     return f"job.{_dothex(fluid)}"
 
 
+def _words(fluid: int) -> str:
+    from flux.job._fluid_words import encode
+
+    return encode(fluid)
+
+
+def _emoji(fluid: int) -> str:
+    from flux.job._fluid_emoji import encode
+
+    return encode(fluid)
+
+
 ENCODINGS: dict[str, Callable[[int], str]] = {
     "dec": str,
     "hex": _hex,
@@ -129,6 +142,8 @@ ENCODINGS: dict[str, Callable[[int], str]] = {
     "kvs": _kvs,
     "f58": _f58,
     "f58plain": _f58plain,
+    "words": _words,
+    "emoji": _emoji,
 }
 """Encoding name -> encoder."""
 
@@ -150,15 +165,19 @@ def decode(text: str) -> int:
     """
     fluid = _decode(text.strip())
     if fluid is None or fluid >= _FLUID_LIMIT:
-        raise ValueError(f"{text} is not a valid Flux jobid{_hint(text)}")
+        raise ValueError(f"{text} is not a valid Flux jobid")
     return fluid
 
 
 def _decode(text: str) -> int | None:
     if "." in text:
         return _match(_DOTHEX, text.removeprefix("job."), 16)
+    if "-" in text:
+        return _decode_words(text)
     if text.startswith(("ƒ", "f")):
         return _decode_f58(text[1:])
+    if text.encode("utf-8", "surrogatepass").startswith(_EMOJI):
+        return _decode_emoji(text)
     if text.startswith(("0x", "0X")):
         return _match(_HEX, text, 16)
     return _match(_DEC, text, 10)
@@ -177,9 +196,13 @@ def _decode_f58(digits: str) -> int | None:
     return fluid
 
 
-def _hint(text: str) -> str:
-    if "-" in text.strip().lstrip("-"):
-        return ": the mnemonic (words) encoding is not supported"
-    if text.strip().encode("utf-8", "surrogatepass").startswith(b"\xf0\x9f"):
-        return ": the emoji encoding is not supported"
-    return ""
+def _decode_words(text: str) -> int | None:
+    from flux.job._fluid_words import decode
+
+    return decode(text)
+
+
+def _decode_emoji(text: str) -> int | None:
+    from flux.job._fluid_emoji import decode
+
+    return decode(text)

@@ -31,6 +31,8 @@ class JobInfoFormat(OutputFormat):
         "id.hex": "JOBID",
         "id.dothex": "JOBID",
         "id.kvs": "JOBID",
+        "id.words": "JOBID",
+        "id.emoji": "JOBID",
         "userid": "UID",
         "username": "USER",
         "urgency": "URG",

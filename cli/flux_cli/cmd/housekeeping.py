@@ -21,7 +21,7 @@ def command(argv: list[str]) -> int:
 
 # -- list
 
-_IDS = ("id", "id.dec", "id.hex", "id.f58", "id.f58plain", "id.kvs", "id.dothex")
+_IDS = ("id", "id.dec", "id.hex", "id.f58", "id.f58plain", "id.kvs", "id.dothex", "id.words", "id.emoji")
 HEADINGS = {
     **dict.fromkeys(_IDS, "JOBID"),
     "t_start": "T_START",

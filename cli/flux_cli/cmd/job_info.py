@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from flux.job.fluid import ENCODINGS
 from flux_cli.common import Parser, die, open_flux
 from flux_cli.job_ids import no_such_job, parse_id
 
@@ -19,7 +20,7 @@ _UPDATED = ("R", "jobspec")
 
 def id__arguments(parser: Parser) -> None:
     parser.add_argument("ids", nargs="*", metavar="JOBID", help="default: words of standard input")
-    parser.add_argument("-t", "--to", default="dec", metavar="ENCODING", help="dec, hex, dothex, kvs, f58 or f58plain")
+    parser.add_argument("-t", "--to", default="dec", metavar="ENCODING", help=", ".join(ENCODINGS))
 
 
 def id_(args: argparse.Namespace) -> int:
