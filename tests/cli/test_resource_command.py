@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from flux.cores import cores_of
 from flux.testing import Instance, wait_for
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-CORES = len(os.sched_getaffinity(0))
+CORES = cores_of(os.sched_getaffinity(0)).count()
 
 
 @pytest.fixture

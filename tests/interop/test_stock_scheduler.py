@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from flux.cores import cores_of
 from flux.testing import Instance
 
 pytestmark = pytest.mark.interop
-CORES = len(os.sched_getaffinity(0))
+CORES = cores_of(os.sched_getaffinity(0)).count()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where the inventory comes from: this process's CPUs, or the configuration (flux-config-resource(5))."""
+"""Where the inventory comes from: this process's cores, or the configuration (flux-config-resource(5))."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from flux.resource.Rlist import Rlist
 __all__ = ["configured", "join", "local_inventory", "read_R", "with_nodelist"]
 
 
-def local_inventory(rank: int, hostname: str, cpus: Iterable[int], gpus: int = 0) -> Rlist:
-    """What this broker has to offer: cores under the numbers the system gives them, and GPUs from 0 on."""
+def local_inventory(rank: int, hostname: str, cores: Iterable[int], gpus: int = 0) -> Rlist:
+    """What this broker has to offer: cores under their numbers in the host (`flux.cores`), and GPUs from 0 on."""
     rlist = Rlist()
-    rlist.add_rank(rank, hostname, IDset(cpus))
+    rlist.add_rank(rank, hostname, IDset(cores))
     if gpus:
         rlist.add_child(rank, "gpu", IDset(range(gpus)))
     return rlist

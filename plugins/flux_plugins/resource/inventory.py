@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flux.constants import FLUX_NODEID_UPSTREAM
+from flux.cores import cores_of, online_cpus
 from flux.errors import FluxError
 from flux.hostlist import Hostlist
 from flux.idset import IDset
@@ -20,7 +21,6 @@ from flux_plugins.resource.discovery import configured, join, local_inventory
 from flux_plugins.resource.enclosing import EnclosingJob
 from flux_plugins.resource.store import R_KEY, stored
 from flux_plugins.resource.targets import target_ranks
-from flux_plugins.resource.topology import online_cpus
 from flux_plugins.resource.verify import discrepancies, read_verify
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Discovery:
     """Gathers what ranks have, up the tree, and on rank 0 decides where the inventory is taken from.
 
     Attributes:
-        hostname: this rank's. cpus: those that it has to offer, by the system's numbers.
+        hostname: this rank's. cpus: those of the cores that it has to offer, by the system's numbers.
         job: the job of the enclosing instance that this instance is.
     """
 
@@ -61,7 +61,7 @@ class Discovery:
             lookup_async(self._resource.flux, R_KEY, namespace="primary").then(self._reuse)
 
     def _own(self) -> Rlist:
-        return local_inventory(self._resource.rank, self.hostname, self.cpus, count_gpus(Path("/")))
+        return local_inventory(self._resource.rank, self.hostname, cores_of(self.cpus), count_gpus(Path("/")))
 
     def _configure(self) -> None:
         resource = self._resource

@@ -14,7 +14,7 @@ from flux.idset import IDset
 from flux_plugins.resource.devices import device_lines
 from flux_plugins.resource.tree import TopologyObject
 
-__all__ = ["hwloc_xml", "online_cpus"]
+__all__ = ["hwloc_xml"]
 
 _HEADER = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE topology SYSTEM "hwloc2.dtd">\n'
 _CACHE_TYPES = {"Unified": "0", "Data": "1", "Instruction": "2"}
@@ -46,11 +46,6 @@ def hwloc_xml(hostname: str, cpus: frozenset[int] | None = None, root: str = "/"
     *lines, end = machine.lines({int(node.os_index): node.cpus for node in nodes})
     lines = [*lines, *device_lines(Path(root), "    "), end]
     return f'{_HEADER}<topology version="2.0">\n' + "".join(f"{line}\n" for line in lines) + "</topology>\n"
-
-
-def online_cpus(root: str = "/") -> frozenset[int]:
-    """All CPUs that the host has switched on, whatever the affinity mask."""
-    return _cpu_list(Path(root, "sys/devices/system/cpu/online")) or frozenset(os.sched_getaffinity(0))
 
 
 def _machine(hostname: str, cpus: frozenset[int]) -> TopologyObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from flux.cores import cores_of, cpus_of, host_cores
 from flux.hooks.shell import hookimpl
 from flux.idset import IDset
 from flux_shell.cpusets import parse_map, share
@@ -52,6 +53,7 @@ class Affinity:
         self._cpus: list[int] = []
         self._sets: list[list[int]] = []
         self._binds = False
+        host_cores()  # what the warm parent has read no shell reads again
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
@@ -99,12 +101,12 @@ class Affinity:
 
 
 def _cpus_of(cores: IDset) -> list[int]:
-    """CPUs of cores: those of the same numbers, else, counted from 0, of the CPUs that the broker may use.
+    """All CPUs of cores, by their numbers in the host, else, counted from 0, of those that the broker may use.
 
     None when the resource set names cores that are not there.
     """
-    allowed = sorted(os.sched_getaffinity(0))
-    numbers = list(cores)
-    if set(numbers) <= set(allowed):
-        return numbers
-    return [allowed[core] for core in numbers] if numbers[-1] < len(allowed) else []
+    allowed = os.sched_getaffinity(0)
+    numbers, usable = list(cores), list(cores_of(allowed))
+    if not set(numbers) <= set(usable):
+        numbers = [usable[core] for core in numbers] if numbers[-1] < len(usable) else []
+    return [cpu for cpu in cpus_of(numbers) if cpu in allowed]

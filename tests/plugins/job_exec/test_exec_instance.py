@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flux import kvs
+from flux.cores import cores_of
 from flux.errors import FluxError
 from flux.eventlog import decode
 from flux.job import JobID
@@ -64,7 +65,7 @@ def test_a_job_leaves_its_guest_directory_and_no_namespace(here: Instance) -> No
 
 
 def test_resources_come_back(here: Instance) -> None:
-    cores = 2 * len(os.sched_getaffinity(0))
+    cores = 2 * cores_of(os.sched_getaffinity(0)).count()
     for _ in range(3):
         wait(here, submit(here, f"-n{cores}", "true"))
     status = here.handle().rpc("sched.resource-status").get()

@@ -8,6 +8,7 @@ import os
 import pytest
 from jobs_kit import NORMAL_LIFE, Jobs
 
+from flux.cores import cores_of
 from flux.errors import FluxError
 from flux.job.submit import submit_async
 from flux.message import FLAG_STREAMING
@@ -64,8 +65,8 @@ def test_canceling_a_running_job(jobs: Jobs) -> None:
 
 
 def test_canceling_a_job_that_waits_for_resources(jobs: Jobs) -> None:
-    cores = os.sched_getaffinity(0)
-    running = jobs.submit("hold", tasks=len(cores))
+    cores = cores_of(os.sched_getaffinity(0)).count()
+    running = jobs.submit("hold", tasks=cores)
     jobs.wait_event(running, "start")
     waiting = jobs.submit("exit", "0")
     jobs.wait_event(waiting, "priority")

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from flux import kvs
+from flux.cores import cores_of
 from flux.errors import FluxError
 from flux.eventlog import decode
 from flux.message import FLAG_STREAMING
 from flux.resource import ResourceSet
 from flux.testing import Instance, wait_for
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores_of(os.sched_getaffinity(0)).count()
 
 
 @pytest.fixture
