@@ -91,7 +91,7 @@ class CheckpointPut(msgspec.Struct):
     alone: bool = False
 
 
-class BackingModule(Module):
+class BackingModule(Module, ABC):
     """Serves a backing store on rank 0. A subclass gives the `name` and `opener`.
 
     The store has one thread of its own, so that the broker's loop never waits for a disk. Stores that arrive in one
@@ -106,9 +106,9 @@ class BackingModule(Module):
     before = ("kvs",)
     ranks = "0"
 
+    @abstractmethod
     async def opener(self) -> Callable[[], BackingStore]:
         """What opens the store; called in its thread."""
-        raise NotImplementedError
 
     async def choose_path(self, given: str, name: str) -> tuple[str, bool]:
         """Where the content is to be, and whether that outlasts the instance.

@@ -242,7 +242,8 @@ def load(
             methods, and what flux-plugins(1) states for the others.
 
     Raises:
-        PluginError: ENOENT when it is not there; EINVAL when importing it fails or it holds no plugin.
+        PluginError: ENOENT when it is not there; EINVAL when importing it fails, it holds no plugin, or its class
+            leaves out a method that its base requires.
     """
     return load_entry(resolve(kind, reference, installed), accepts=accepts)
 
@@ -252,9 +253,12 @@ def load_entry(entry: Entry, *, accepts: Predicate | None = None) -> tuple[Any, 
     module_name, _, attribute = entry.target.partition(":")
     module = _execute(entry.target) if entry.is_file else _import(module_name, entry)
     file = getattr(module, "__file__", None) or ""
-    if attribute and not entry.is_file:
-        return _attribute(module, attribute, entry), Origin(entry, file)
-    return _only_plugin(module, entry, accepts), Origin(entry, file)
+    by_name = attribute and not entry.is_file
+    found = _attribute(module, attribute, entry) if by_name else _only_plugin(module, entry, accepts)
+    if missing := getattr(found, "__abstractmethods__", None):
+        text = f'plugin "{entry.name}": class {found.__name__} has to define {", ".join(sorted(missing))}'
+        raise PluginError(errno.EINVAL, text)
+    return found, Origin(entry, file)
 
 
 def _import(name: str, entry: Entry) -> ModuleType:

@@ -182,6 +182,25 @@ def test_a_file_without_a_plugin(tmp_path: Path) -> None:
         load("modules", str(path))
 
 
+@pytest.mark.parametrize(
+    ("kind", "base", "missing"),
+    [
+        ("modules", "flux.backing.BackingModule", "opener"),
+        ("modules", "flux_plugins.sched.driver.Scheduler", "depth, forecast, place"),
+        ("validators", "flux.job.validator.ValidatorPlugin", "validate"),
+        ("frobnicators", "flux.job.frobnicator.FrobnicatorPlugin", "frob"),
+        ("bootstrap", "flux.hooks.kernel.Bootstrap", "abort, available, barrier, finalize, lookup, open, publish"),
+    ],
+)
+def test_a_class_that_leaves_out_what_its_base_requires(tmp_path: Path, kind: str, base: str, missing: str) -> None:
+    """The author reads which methods are missing when the plugin is loaded, not when one is first called."""
+    path = tmp_path / "half.py"
+    path.write_text(f"import {base.rpartition('.')[0]}\nclass Half({base}):\n    pass\n")
+    with pytest.raises(PluginError, match=f'plugin "half": class Half has to define {missing}$') as caught:
+        load(kind, str(path))
+    assert caught.value.errno == errno.EINVAL
+
+
 def test_a_file_that_raises_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "raises.py"
     path.write_text("def f():\n    return {}['key']\nf()\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -19,7 +20,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-class PluginStack:
+class PluginStack(ABC):
     """Plugins of one kind, in order.
 
     Args:
@@ -88,5 +89,6 @@ class PluginStack:
             raise ValueError(f"{self.kind.removesuffix('s')} plugin '{name}': {exc}") from None
         return found(self.parser) if issubclass(found, self.plain) else found()
 
+    @abstractmethod
     def _configure(self, plugin: Any, args: argparse.Namespace, config: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        """Give a plugin the options of all and the instance's configuration."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,12 @@ def _sweep(collector: Collector, info: dict[str, int], step: int) -> int:
     return deleted
 
 
-class BackingStoreChecks:
+class BackingStoreChecks(ABC):
     """A store in its own right; digests are SHA-1."""
 
+    @abstractmethod
     def open_store(self, folder: Path) -> BackingStore:
         """Open the store that lives in that folder, or make it. Opening it again finds what it held."""
-        raise NotImplementedError
 
     def test_blobs_of_all_sizes_come_back(self, tmp_path: Path) -> None:
         store = self.open_store(tmp_path)

@@ -6,6 +6,7 @@ A stage whose plugins come with Flux and only look at the job runs in the servic
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def _seconds(name: str, text: Any) -> float:
         raise FluxError(errno.EINVAL, f"ingest.{name}.timeout: {exc}") from None
 
 
-class Stage:
+class Stage(ABC):
     """What both stages have: counts, and perhaps workers.
 
     Args:
@@ -122,14 +123,17 @@ class Stage:
             raise FluxError(errno.EINVAL, f"ingest.{self.name}.plugins: {exc}") from None
         return all(entry.is_builtin and entry.name in self.light for entry in entries)
 
+    @abstractmethod
     def _is_wanted(self, settings: Settings, conf: Mapping[str, Any]) -> bool:
-        raise NotImplementedError
+        """Whether jobs pass this stage at all."""
 
+    @abstractmethod
     def _stack(self, settings: Settings, conf: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
+        """The plugins of the stage, started in the service. ValueError when they do not take the settings."""
 
+    @abstractmethod
     def _take(self, here: Any) -> None:
-        raise NotImplementedError
+        """From now on these plugins, of `_stack`, see the jobs; None: workers do, or nobody."""
 
     @property
     def is_slow(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,7 +45,7 @@ class WaitChildrenRequest(msgspec.Struct):
     timeout: float | None = None
 
 
-class OverlayService(Transport):
+class OverlayService(Transport, ABC):
     """The requests of the overlay; how it is joined and kept is in `transport`."""
 
     settings: Settings
@@ -62,9 +63,9 @@ class OverlayService(Transport):
         self._trace = Trace(self, self._set_tap)
         self._parting: dict[tuple[str, int], Message] = {}
 
+    @abstractmethod
     def start_rejoin(self, candidates: list[int]) -> None:
         """Look for a parent among these ranks."""
-        raise NotImplementedError
 
     def _set_tap(self, tap: Tap | None) -> None:
         for end in (self._down, self._up):

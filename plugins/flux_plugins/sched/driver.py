@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ class Forecast(NamedTuple):
     annotations: Annotations
 
 
-class Scheduler(Module):
+class Scheduler(Module, ABC):
     """A scheduler without an order."""
 
     provides = ("sched", "feasibility")
@@ -70,17 +71,17 @@ class Scheduler(Module):
 
     # -- what is up to the subclass
 
+    @abstractmethod
     def depth(self) -> int:
         """How many jobs the job manager may have waiting here; 0 for all of them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, now: float) -> Iterator[Placed]:
         """Choose jobs that start now, allocating what they get from the pool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forecast(self, now: float) -> Iterable[Forecast]:
         """Say why jobs wait, and for how long."""
-        raise NotImplementedError
 
     # -- start: resources, then the job manager
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,22 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["FrobnicatorPlugin", "JobFrobnicator"]
 
 
-class FrobnicatorPlugin:
+class FrobnicatorPlugin(ABC):
     """What a frobnicator derives from; a class with a method `frob` will do as well.
 
     Args:
         parser: may be given options.
     """
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027 - most have none
         """Options are added here."""
 
-    def configure(self, args: argparse.Namespace, config: Mapping[str, Any]) -> None:
+    def configure(self, args: argparse.Namespace, config: Mapping[str, Any]) -> None:  # noqa: B027 - most need nothing
         """Take the options and the instance's configuration. ValueError when it makes no sense."""
 
+    @abstractmethod
     def frob(self, jobspec: Jobspec, userid: int, urgency: int, flags: int) -> None:
         """Change the jobspec; raise to refuse the job."""
-        raise NotImplementedError
 
 
 class JobFrobnicator(PluginStack):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,7 +54,7 @@ class ValidatorJobInfo:
         return ValidatorJobInfo._handle
 
 
-class ValidatorPlugin:
+class ValidatorPlugin(ABC):
     """What a validator derives from; a class with a method `validate` will do as well.
 
     Args:
@@ -63,15 +64,15 @@ class ValidatorPlugin:
     config: Mapping[str, Any] = {}
     """The instance's configuration, set before `configure`."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027 - most have none
         """Options are added here."""
 
-    def configure(self, args: argparse.Namespace) -> None:
+    def configure(self, args: argparse.Namespace) -> None:  # noqa: B027 - most need nothing
         """Take the options, when all have been parsed."""
 
+    @abstractmethod
     def validate(self, job: ValidatorJobInfo) -> tuple[int, str | None] | None:
         """Raise, or return (errno, text), to refuse the job."""
-        raise NotImplementedError
 
 
 class ValidatorResult:
