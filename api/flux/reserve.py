@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flux.errors import FluxError
+
+if TYPE_CHECKING:
+    from flux.backing import BackingStore
 
 __all__ = ["Reserve"]
 
@@ -30,6 +37,21 @@ class Reserve:
         finally:
             os.close(descriptor)
         return True
+
+    def write(self, store: BackingStore, work: Callable[[], None]) -> None:
+        """Do work; where there is no room for it mark the store as full, and do it again in the room kept aside.
+
+        FluxError ENOSPC when that was not enough, or was given up before.
+        """
+        try:
+            work()
+        except FluxError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            store.full = True
+            if not self.release():
+                raise
+            work()
 
     def release(self) -> bool:
         """Give the room back; False when there was none."""

@@ -8,6 +8,7 @@ other has written. The few checkpoints before it are in `checkpoints`, which is 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -107,15 +108,7 @@ class Folder(CollectingStore):
     def store(self, blobs: Blobs) -> None:
         if self.full and not blobs:
             self.full = not self._reserve.take()
-        try:
-            self._store(blobs)
-        except FluxError as exc:
-            if exc.errno != errno.ENOSPC:
-                raise
-            self.full = True
-            if not self._reserve.release():
-                raise
-            self._store(blobs)
+        self._reserve.write(self, lambda: self._store(blobs))
         self.collector.stored += len(blobs)
 
     def _store(self, blobs: Blobs) -> None:
@@ -190,19 +183,9 @@ class Folder(CollectingStore):
         self._sync()
         kept = [value, *older][:_KEPT_CHECKPOINTS]
         for name, content in ((_HISTORY, kept), (_NEWEST, value)):
-            self._record(os.path.join(self.path, name), msgspec.json.encode(content))
+            path, data = os.path.join(self.path, name), msgspec.json.encode(content)
+            self._reserve.write(self, functools.partial(self._write, path, data))
         self._sync()
-
-    def _record(self, path: str, data: bytes) -> None:
-        try:
-            self._write(path, data)
-        except FluxError as exc:
-            if exc.errno != errno.ENOSPC:
-                raise
-            self.full = True
-            if not self._reserve.release():
-                raise
-            self._write(path, data)
 
     def stats(self) -> dict[str, Any]:
         try:

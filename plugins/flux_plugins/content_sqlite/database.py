@@ -118,15 +118,7 @@ class Database(CollectingStore):
             return
         rows = [(digest, *self._pack(blob), self.epoch) for digest, blob in blobs]
         self.collector.stored += len(rows)
-        try:
-            self._insert(rows)
-        except FluxError as exc:
-            if exc.errno != errno.ENOSPC:
-                raise
-            self.full = True
-            if not self._reserve.release():
-                raise
-            self._insert(rows)
+        self._reserve.write(self, lambda: self._insert(rows))
 
     def _insert(self, rows: list[tuple[bytes, int, bytes, int]]) -> None:
         try:
