@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import msgspec
@@ -13,6 +14,8 @@ from flux.errors import ProtocolError
 from flux.message import (
     CONTROL,
     EVENT,
+    FRAME_MAGIC,
+    LARGE,
     REQUEST,
     RESPONSE,
     FrameDecoder,
@@ -20,6 +23,7 @@ from flux.message import (
     decode_parts,
     encode_frame,
     encode_parts,
+    encode_pieces,
 )
 
 u32 = st.integers(0, 0xFFFFFFFF)
@@ -73,6 +77,34 @@ def test_framed_form_takes_any_chunking(sent: list[Message], sizes: list[int]) -
         pos, turn = pos + size, turn + 1
     assert [fields(msg) for msg in received] == [fields(msg) for msg in sent]
     assert decoder.pending == 0
+
+
+@pytest.mark.parametrize("chunk", [1000, 65536, 1 << 20, 10 << 20])
+@pytest.mark.parametrize("received", [True, False], ids=["in its place", "fed"])
+def test_large_messages_come_whole_among_small_ones(chunk: int, received: bool) -> None:
+    sizes = [10, LARGE - 1, LARGE, 1 << 20, 0, 3 << 20, 7]
+    sent = [Message(RESPONSE, "a.b", random.randbytes(size), matchtag=size, routes=["r"]) for size in sizes]
+    assert [b"".join(encode_pieces(msg)) for msg in sent] == [encode_frame(msg) for msg in sent]
+    data, decoder, found = memoryview(b"".join(map(encode_frame, sent))), FrameDecoder(), []
+    while data:
+        space = decoder.space() if received else None
+        count = min(chunk, len(data), chunk if space is None else len(space))
+        if space is None:
+            found += decoder.feed(bytes(data[:count]))
+        else:
+            space[:count] = data[:count]
+            found += decoder.filled(count)
+        data = data[count:]
+    assert [fields(msg) for msg in found] == [fields(msg) for msg in sent]
+    assert decoder.pending == 0
+
+
+def test_a_claim_to_be_large_costs_no_memory_before_it_comes_true() -> None:
+    decoder = FrameDecoder()
+    assert not decoder.feed(FRAME_MAGIC + (1 << 30).to_bytes(4, "big"))
+    space = decoder.space()
+    assert space is not None
+    assert len(space) <= LARGE
 
 
 @given(st.binary(max_size=400))

@@ -10,9 +10,15 @@ import os
 import socket
 import time
 
+from flux.core.session import lost
 from flux.errors import FluxError
+from flux.message import FrameDecoder, Message
 
-__all__ = ["open_socket", "resolve_uri"]
+__all__ = ["open_socket", "receive_from", "resolve_uri", "widen"]
+
+_READ_SIZE = 65536  # below the size from which malloc maps and unmaps memory for each read
+_WHOLE = int(socket.MSG_WAITALL)  # as a number: flags of an enum cost at each use
+_SEND_BUFFER = 1 << 20
 
 _RETRIES, _FIRST_DELAY, _LONGEST_DELAY = 5, 0.016, 2.0
 _SUN_PATH_MAX = 107
@@ -61,6 +67,7 @@ def _connect_local(path: str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(path)
+            widen(sock)
             return sock
         except OSError as exc:
             sock.close()
@@ -69,6 +76,35 @@ def _connect_local(path: str) -> socket.socket:
         retries -= 1
         time.sleep(delay)
         delay = min(delay * 2, _LONGEST_DELAY)
+
+
+def widen(sock: socket.socket) -> None:
+    """Let a UNIX socket hold a large message, so that it leaves at once rather than a fifth of it at a time."""
+    if sock.family == socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
+
+def receive_from(sock: socket.socket, decoder: FrameDecoder, flags: int = 0) -> list[Message]:
+    """The messages that are complete with what one read of a socket gives; none when it would block.
+
+    Raises:
+        FluxError: what recv(2) says; ECONNRESET at the end of the stream.
+        ProtocolError: see `FrameDecoder.feed`.
+    """
+    space = decoder.space()
+    try:
+        if space is None:
+            data = sock.recv(_READ_SIZE, flags)
+            count = len(data)
+        else:
+            count = sock.recv_into(space, 0, flags | _WHOLE)
+    except BlockingIOError:
+        return []
+    except OSError as exc:
+        raise FluxError(exc.errno or errno.EIO, exc.strerror or "") from None
+    if not count:
+        raise lost("the other side closed the connection")
+    return decoder.feed(data) if space is None else decoder.filled(count)
 
 
 def _adopt_fd(text: str) -> socket.socket:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from flux.core.base import Handle
-from flux.core.connect import open_socket, resolve_uri
+from flux.core.connect import open_socket, receive_from, resolve_uri
 from flux.core.reactor import FLUX_POLLIN, Reactor
 from flux.core.reconnect import WAIT_TOPIC, Comeback
 from flux.core.session import lost
 from flux.errors import FluxError, ProtocolError
-from flux.message import FrameDecoder, Message, encode_frame
+from flux.message import FrameDecoder, Message, encode_pieces, without
 
 if TYPE_CHECKING:
     from flux.core.watchers import MessageWatcher
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["BlockingHandle"]
 
 _NOWAIT = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # as a number: flags of an enum cost at each use
-_READ_SIZE = 65536  # below the size from which malloc maps and unmaps memory for each read
 
 
 class BlockingHandle(Handle):
@@ -158,21 +157,26 @@ class BlockingHandle(Handle):
         if self._sock is None:
             self._recover()
         assert self._sock is not None
-        data = encode_frame(msg)
+        pieces: list[bytes | memoryview] = [*encode_pieces(msg)]
         try:
-            sent = self._sock.send(data, _NOWAIT)
+            sent = self._take(pieces)
         except BlockingIOError:
             sent = 0
         except OSError as exc:
             raise self._lose(self._broken(exc)) from None
-        if sent < len(data):
-            self._send_rest(memoryview(data)[sent:])
+        if rest := without(pieces, sent):
+            self._send_rest(rest)
 
-    def _send_rest(self, data: memoryview) -> None:
+    def _take(self, pieces: list[bytes | memoryview]) -> int:
+        """Have the socket take what it can; gives how many bytes."""
+        assert self._sock is not None
+        return self._sock.send(pieces[0], _NOWAIT) if len(pieces) == 1 else self._sock.sendmsg(pieces, (), _NOWAIT)
+
+    def _send_rest(self, pieces: list[bytes | memoryview]) -> None:
         """Finish a send while taking what comes in, so that two full sockets cannot block each other."""
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN | select.POLLOUT)
-        while data:
+        while pieces:
             for _fd, events in poll.poll():
                 if events & (select.POLLIN | select.POLLHUP):
                     self._read()
@@ -180,7 +184,7 @@ class BlockingHandle(Handle):
                     self._give_up()
                 if events & select.POLLOUT:
                     try:
-                        data = data[self._sock.send(data, _NOWAIT) :]
+                        pieces = without(pieces, self._take(pieces))
                     except OSError as exc:
                         raise self._lose(self._broken(exc)) from None
 
@@ -191,19 +195,12 @@ class BlockingHandle(Handle):
         """Take what the socket holds and dispatch it."""
         assert self._sock is not None
         try:
-            data = self._sock.recv(_READ_SIZE, 0 if block else socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self._lose(self._broken(exc))
-            return
-        if not data:
-            self._lose(lost(f"{self.uri}: the broker closed the connection"))
-            return
-        try:
-            messages = self._decoder.feed(data)
+            messages = receive_from(self._sock, self._decoder, 0 if block else _NOWAIT)
         except ProtocolError as exc:
             raise self._lose(exc) from None
+        except FluxError as exc:
+            self._lose(FluxError(exc.errno, f"{self.uri}: {exc}"))
+            return
         for msg in messages:
             self.session.receive(msg)
 
@@ -221,7 +218,7 @@ class BlockingHandle(Handle):
                 left = max(0.0, deadline - time.monotonic())
                 if not select.select([self._sock], [], [], left)[0]:
                     raise FluxError(errno.ETIMEDOUT, f"nothing came within {timeout:g}s")
-            self._read(block=True)
+            self._read(block=deadline is None)
 
     def get_reactor(self) -> Reactor:
         if self._reactor is None:

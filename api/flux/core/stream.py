@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
 
-from flux.core.session import lost
-from flux.errors import FluxError, ProtocolError
-from flux.message import EVENT, MAX_MESSAGE, FrameDecoder, Message, encode_frame
+from flux.core.connect import receive_from, widen
+from flux.errors import FluxError
+from flux.message import EVENT, LARGE, MAX_MESSAGE, FrameDecoder, Message, encode_frame, encode_pieces, without
 
 __all__ = ["SocketChannel", "SocketLink"]
 
-_READ_SIZE = 65536  # below the size from which malloc maps and unmaps memory for each read
+_NOSIGNAL = int(socket.MSG_NOSIGNAL)  # as a number: flags of an enum cost at each use
+_PIECES = 64  # in one call: the system takes 1024 at most
 SOFT_LIMIT = 4 << 20
 HARD_LIMIT = 256 << 20
 EVENT_LIMIT = 16 << 20
@@ -41,13 +43,14 @@ class SocketChannel:
         max_message: int = MAX_MESSAGE,
     ) -> None:
         sock.setblocking(False)
+        widen(sock)
         self._sock = sock
         self._fd = sock.fileno()
         self.receive = receive
         self._on_lost = on_lost
         self._decoder = FrameDecoder(max_message)
-        self._chunks: list[bytes] = []
-        self._rest = memoryview(b"")  # of what is being sent: a large message is not copied for each part that leaves
+        self._small: list[bytes] = []  # frames that leave together, in one piece
+        self._pieces: list[bytes | memoryview] = []  # what goes before them; a large payload is one, and not copied
         self._queued = 0
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
@@ -61,14 +64,31 @@ class SocketChannel:
         """Queue a message; everything queued in one turn of the loop leaves in one write."""
         if self.closed:
             return
-        data = encode_frame(msg)
-        self._chunks.append(data)
-        self._queued += len(data)
+        raw = msg.raw
+        if raw is None or len(raw) < LARGE:
+            data = encode_frame(msg)
+            self._small.append(data)
+            self._queued += len(data)
+        else:
+            self._send_large(msg)
         if not self._flush_due and not self._blocked:
             self._flush_due = True
             self._loop.call_soon(self._flush)
         elif self._queued > SOFT_LIMIT:
             self._limit()
+
+    def _send_large(self, msg: Message) -> None:
+        head, payload, tail = encode_pieces(msg)
+        self._small.append(head)
+        self._join()
+        self._pieces.append(payload)
+        self._small.append(tail)
+        self._queued += len(head) + len(payload) + len(tail)
+
+    def _join(self) -> None:
+        if self._small:
+            self._pieces.append(self._small[0] if len(self._small) == 1 else b"".join(self._small))
+            self._small.clear()
 
     def _limit(self) -> None:
         if self._queued > HARD_LIMIT:
@@ -82,22 +102,26 @@ class SocketChannel:
         self._flush_due = False
         if self.closed or not self._queued:
             return
-        if not self._rest:
-            self._rest = memoryview(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
-            self._chunks.clear()
+        self._join()
         try:
-            sent = self._sock.send(self._rest, socket.MSG_NOSIGNAL)
+            sent = self._take()
         except BlockingIOError:
             sent = 0
         except OSError as exc:
             self._fail(FluxError(exc.errno or errno.EIO, exc.strerror or ""))
             return
         self._queued -= sent
-        self._rest = self._rest[sent:]
+        self._pieces = without(self._pieces, sent)
         if self._queued:
             self._block()
         else:
             self._unblock()
+
+    def _take(self) -> int:
+        """Have the socket take what it can; gives how many bytes."""
+        if len(self._pieces) == 1:
+            return self._sock.send(self._pieces[0], _NOSIGNAL)
+        return self._sock.sendmsg(self._pieces[:_PIECES], (), _NOSIGNAL)
 
     def _block(self) -> None:
         if not self._blocked:
@@ -130,18 +154,8 @@ class SocketChannel:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(_READ_SIZE)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self._fail(FluxError(exc.errno or errno.EIO, exc.strerror or ""))
-            return
-        if not data:
-            self._fail(lost("the other side closed the connection"))
-            return
-        try:
-            messages = self._decoder.feed(data)
-        except ProtocolError as exc:
+            messages = receive_from(self._sock, self._decoder)
+        except FluxError as exc:
             self._fail(exc)
             return
         for msg in messages:
@@ -160,10 +174,9 @@ class SocketChannel:
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         if self._queued:
-            try:
-                self._sock.send(b"".join([self._rest, *self._chunks]), socket.MSG_NOSIGNAL)
-            except OSError:
-                self._chunks.clear()
+            self._join()
+            with contextlib.suppress(OSError):
+                self._take()
         self._sock.close()
         self._drained()
 
