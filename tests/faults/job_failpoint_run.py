@@ -5,30 +5,24 @@
 
 from __future__ import annotations
 
-import argparse
-import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import flux
 from flux import eventlog, kvs
 from flux.constants import FLUX_KVS_SYNC
-from flux.errors import FluxError
 from flux.job import JobspecV1
 from flux.job.fluid import encode
 from flux.job.submit import submit_async
 from flux.kvs import KVSTxn
-from flux.testing import Instance, wait_for
+from flux.testing import wait_for
+from flux.testing.crashes import Scenario, main
 from flux.testing.failpoints import POINTS
 
 JOBS = [name for name in POINTS if name.startswith("job-")]
-MOST_TIMES = 200
-KILLED = 128 + signal.SIGKILL
 
 
-class Scenario:
+class Jobs(Scenario):
     """Jobs one after the other, put on record when accepted and when over, in one database over many instances.
 
     Attributes:
@@ -36,41 +30,14 @@ class Scenario:
     """
 
     def __init__(self, statedir: Path) -> None:
-        self.statedir = statedir
+        super().__init__(statedir)
         self.accepted: list[int] = []
         self.over: list[int] = []
 
-    def run(self, failpoint: str = "", jobs: int = 2) -> bool:
-        """Start an instance, check what it finds, run jobs, and end it; gives whether rank 0 has lived through that.
-
-        AssertionError when a promise is broken.
-        """
-        running = Instance(
-            attrs={"statedir": str(self.statedir)}, env={"FLUX_FAILPOINT": failpoint} if failpoint else None
-        )
-        try:
-            running.start()
-        except FluxError as exc:
-            assert running.process.returncode == KILLED, exc
-            return False
-        if not self._work(running, jobs):
-            running.kill()
-            return False
-        return running.stop() == 0
-
-    def _work(self, running: Instance, jobs: int) -> bool:
-        try:
-            handle = flux.Flux(running.uri)
-        except (ConnectionError, FileNotFoundError):
-            return False
-        try:
-            with handle:
-                self._check(handle)
-                for _ in range(jobs):
-                    self._run_job(handle)
-        except ConnectionError:
-            return False
-        return True
+    def work(self, handle: Any) -> None:
+        self._check(handle)
+        for _ in range(2):
+            self._run_job(handle)
 
     def _check(self, handle: Any) -> None:
         """Jobs on record as over are that; those on record as accepted go on, or are told off, and come to an end."""
@@ -119,28 +86,5 @@ def active(handle: Any) -> list[Any]:
     return list(handle.rpc("job-manager.list", {"max_entries": 0}).get()["jobs"])
 
 
-def crash_everywhere(statedir: Path, point: str) -> int:
-    """Crash at a failpoint the first time, the second time, … until the scenario passes untouched; gives the times."""
-    scenario = Scenario(statedir)
-    for time in range(1, MOST_TIMES):
-        if scenario.run(f"{point}:crash@{time}"):
-            return time - 1
-    raise AssertionError(f"{point}: still crashing the {MOST_TIMES}th time")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Crash wherever a job is written, and look what is left.")
-    parser.add_argument("points", nargs="*", default=JOBS, metavar="NAME", help="failpoints (default: all)")
-    problems = 0
-    for point in parser.parse_args().points:
-        with tempfile.TemporaryDirectory(prefix="failpoint-") as statedir:
-            try:
-                print(f"{point}: {crash_everywhere(Path(statedir), point)} crashes, no promise broken", flush=True)
-            except AssertionError as exc:
-                problems += 1
-                print(f"{point}: {exc}", flush=True)
-    return 1 if problems else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("Crash wherever a job is written, and look what is left.", JOBS, Jobs))

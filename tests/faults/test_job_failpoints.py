@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from job_failpoint_run import Scenario
+from job_failpoint_run import Jobs
 
 
 @pytest.mark.timeout(300)
 def test_jobs_on_record_outlast_crashes(tmp_path: Path) -> None:
-    scenario = Scenario(tmp_path)
+    scenario = Jobs(tmp_path)
     assert not scenario.run("job-manager.commit:crash@4")
-    assert scenario.run(jobs=1)
+    assert scenario.run()
     assert scenario.accepted

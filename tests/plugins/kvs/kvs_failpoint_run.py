@@ -5,85 +5,53 @@
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import signal
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kvs_crash_run import STORE, Known, check_writer
 
-import flux
 from flux import kvs
 from flux.constants import FLUX_KVS_SYNC
 from flux.errors import FluxError
 from flux.kvs import KVSTxn
 from flux.kvs.check import Check
-from flux.testing import Instance
+from flux.testing.crashes import Scenario, main
 from flux.testing.failpoints import POINTS
 
 SQLITE = [name for name in POINTS if name.partition(".")[0] in ("kvs", "content", "sqlite") and name != "kvs.relay"]
 """The failpoints that rank 0 of an instance with nothing but a store can get to."""
 
 NAME = "scenario"
-MOST_TIMES = 200
-KILLED = 128 + signal.SIGKILL
 
 
-class Scenario:
+class Commits(Scenario):
     """Commits, now and then one that is synced, in one database over many instances.
 
     Args:
         statedir: of the database. args: further arguments of flux start.
 
     Attributes:
-        known: what was acknowledged. number: of the last commit begun.
+        known: what was acknowledged. number: of the last commit begun. commits: how many a run makes.
     """
 
     def __init__(self, statedir: Path, args: Sequence[str] = STORE) -> None:
-        self.statedir = statedir
-        self.args = args
+        super().__init__(statedir, args)
         self.known = Known(0, 0)
         self.number = 0
+        self.commits = 4
 
-    def run(self, failpoint: str = "", commits: int = 4) -> bool:
-        """Start an instance, check what it finds, commit, and end it; gives whether rank 0 has lived through that.
-
-        AssertionError when a promise is broken.
-        """
-        env: Mapping[str, str] = {"FLUX_FAILPOINT": failpoint} if failpoint else {}
-        running = Instance(attrs={"statedir": str(self.statedir)}, args=self.args, env=env)
-        try:
-            running.start()
-        except FluxError as exc:
-            assert running.process.returncode == KILLED, exc
-            return False
-        alive = self._work(running, commits)
-        if not alive:
-            running.kill()
-        elif running.stop() != 0:
-            shutil.rmtree(running.rundir, ignore_errors=True)
-            alive = False
-        elif "error" not in failpoint:
+    def run(self, failpoint: str = "") -> bool:
+        alive = super().run(failpoint)
+        if alive and "error" not in failpoint:
             self.known = Known(self.known.seen, self.known.seen)
         return alive
 
-    def _work(self, running: Instance, commits: int) -> bool:
-        try:
-            handle = flux.Flux(running.uri)
-        except (ConnectionError, FileNotFoundError):
-            return False
-        try:
-            with handle:
-                self._check(handle)
-                for _ in range(commits):
-                    self.commit(handle)
-        except ConnectionError:
-            return False
-        return True
+    def work(self, handle: Any) -> None:
+        self._check(handle)
+        for _ in range(self.commits):
+            self.commit(handle)
 
     def _check(self, handle: Any) -> None:
         """What was acknowledged as on disk is there, what is there is of one moment, and every blob of it is whole."""
@@ -123,29 +91,5 @@ class Scenario:
         assert kvs.get(handle, f"{NAME}.last") == number
 
 
-def crash_everywhere(statedir: Path, point: str, args: Sequence[str] = STORE) -> int:
-    """Crash at a failpoint the first time, the second time, … until the scenario passes untouched; gives the times."""
-    scenario = Scenario(statedir, args)
-    for time in range(1, MOST_TIMES):
-        if scenario.run(f"{point}:crash@{time}"):
-            scenario.run()
-            return time - 1
-    raise AssertionError(f"{point}: still crashing the {MOST_TIMES}th time")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Crash at every failpoint of the store, and look what is left.")
-    parser.add_argument("points", nargs="*", default=SQLITE, metavar="NAME", help="failpoints (default: all)")
-    problems = 0
-    for point in parser.parse_args().points:
-        with tempfile.TemporaryDirectory(prefix="failpoint-") as statedir:
-            try:
-                print(f"{point}: {crash_everywhere(Path(statedir), point)} crashes, no promise broken", flush=True)
-            except AssertionError as exc:
-                problems += 1
-                print(f"{point}: {exc}", flush=True)
-    return 1 if problems else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("Crash at every failpoint of the store, and look what is left.", SQLITE, Commits))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from kvs_crash_run import STORE
-from kvs_failpoint_run import SQLITE, Scenario
+from kvs_failpoint_run import SQLITE, Commits
 
 import flux
 import flux_plugins
@@ -29,7 +29,7 @@ PLUGINS = Path(flux_plugins.__file__).parent
 
 @pytest.mark.timeout(300)
 def test_a_crash_anywhere_loses_nothing_that_was_synced(tmp_path: Path) -> None:
-    scenario = Scenario(tmp_path)
+    scenario = Commits(tmp_path)
     survived = [point for point in SQLITE if scenario.run(f"{point}:crash@2")]
     assert survived == []
     assert scenario.run()
@@ -40,15 +40,17 @@ def test_crashes_while_files_are_written_lose_nothing_that_was_synced(tmp_path: 
     composition = tmp_path / "files.toml"
     store = Path(STORE[0].partition("=")[2])
     composition.write_text(store.read_text().replace("content-sqlite", "content-files"))
-    scenario = Scenario(tmp_path, [f"--plugins={composition}"])
+    scenario = Commits(tmp_path, [f"--plugins={composition}"])
     assert not any(scenario.run(f"files.write:crash@{time}") for time in (1, 3, 6))
     assert scenario.run()
 
 
 @pytest.mark.timeout(300)
 def test_commits_go_on_while_everything_that_may_fail_does(tmp_path: Path) -> None:
-    scenario = Scenario(tmp_path)
-    scenario.run(",".join(f"{point}:error@20%" for point in SQLITE if POINTS[point].may_fail), commits=60)
+    scenario = Commits(tmp_path)
+    scenario.commits = 60
+    scenario.run(",".join(f"{point}:error@20%" for point in SQLITE if POINTS[point].may_fail))
+    scenario.commits = 4
     assert scenario.run()
 
 
