@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
+from glob import glob
 
 from flux.idset import IDset
 
@@ -28,11 +28,11 @@ def host_cores(root: str = "/") -> tuple[CPUS, ...]:
         root: directory that has the sys to read.
     """
     cpus = online_cpus(root)
-    system = Path(root, "sys/devices/system/cpu")
-    packages = _groups(cpus, lambda cpu: system / f"cpu{cpu}/topology/core_siblings_list")
-    caches = _groups(cpus, lambda cpu: system / f"cpu{cpu}/cache/index3/shared_cpu_list")
-    cores = _groups(cpus, lambda cpu: system / f"cpu{cpu}/topology/thread_siblings_list")
-    nodes = _memory_nodes(cpus, Path(root, "sys/devices/system/node"))
+    system = os.path.join(root, "sys/devices/system")
+    packages = _groups(cpus, f"{system}/cpu/cpu%d/topology/core_siblings_list")
+    caches = _groups(cpus, f"{system}/cpu/cpu%d/cache/index3/shared_cpu_list")
+    cores = _groups(cpus, f"{system}/cpu/cpu%d/topology/thread_siblings_list")
+    nodes = _memory_nodes(cpus, f"{system}/node")
 
     def place(cpu: int) -> tuple[int, ...]:
         return tuple(min(level[cpu]) for level in (packages, nodes, caches, cores))
@@ -42,7 +42,7 @@ def host_cores(root: str = "/") -> tuple[CPUS, ...]:
 
 def online_cpus(root: str = "/") -> CPUS:
     """All CPUs that the host has switched on, whatever the affinity mask."""
-    return _read(Path(root, "sys/devices/system/cpu/online")) or frozenset(os.sched_getaffinity(0))
+    return _read(os.path.join(root, "sys/devices/system/cpu/online")) or frozenset(os.sched_getaffinity(0))
 
 
 def cores_of(cpus: Iterable[int], root: str = "/") -> IDset:
@@ -61,27 +61,28 @@ def cpus_of(cores: Iterable[int], root: str = "/") -> list[int]:
     return [cpu for number in numbers for cpu in sorted(known[number])]
 
 
-def _groups(cpus: CPUS, path: Callable[[int], Path]) -> dict[int, CPUS]:
+def _groups(cpus: CPUS, path: str) -> dict[int, CPUS]:
     """CPU to the CPUs that it shares something with, reading one file for each group."""
     groups: dict[int, CPUS] = {}
     for cpu in sorted(cpus):
         if cpu not in groups:
-            shared = _read(path(cpu)) & cpus or frozenset({cpu})
+            shared = _read(path % cpu) & cpus or frozenset({cpu})
             groups.update(dict.fromkeys(shared, shared))
     return groups
 
 
-def _memory_nodes(cpus: CPUS, folder: Path) -> dict[int, CPUS]:
+def _memory_nodes(cpus: CPUS, folder: str) -> dict[int, CPUS]:
     groups = dict.fromkeys(cpus, cpus)
-    for path in folder.glob("node[0-9]*/cpulist"):
+    for path in glob(f"{folder}/node[0-9]*/cpulist"):
         shared = _read(path) & cpus
         groups.update(dict.fromkeys(shared, shared))
     return groups
 
 
-def _read(path: Path) -> CPUS:
+def _read(path: str) -> CPUS:
     """A list of CPUs; none where the kernel or a container does not show it."""
     try:
-        return frozenset(IDset(path.read_text().strip()))
+        with open(path, encoding="ascii") as file:
+            return frozenset(IDset(file.read().strip()))
     except OSError:
         return frozenset()

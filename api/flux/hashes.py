@@ -6,7 +6,6 @@ blake3 is there where its library is installed (the extra `blake3` of this distr
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,8 @@ def hasher(name: str) -> Callable[[bytes], Any]:
     if name not in DIGEST_SIZES:
         raise FluxError(errno.EINVAL, f"unknown content hash {name!r}: it may be {' or '.join(DIGEST_SIZES)}")
     if name != "blake3":
+        import hashlib  # with a library of some size, which most who know of hashes do not use
+
         function: Callable[[bytes], Any] = getattr(hashlib, name)
         return function
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 __all__ = ["Cgroup"]
 
@@ -15,33 +15,30 @@ class Cgroup:
     """
 
     def __init__(self, root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> None:
-        self._directory: Path | None = None
-        for line in Path(own).read_text(encoding="utf-8").splitlines():
+        self._directory = ""
+        for line in _read(own).splitlines():
             number, _, path = line.split(":", 2)
             if number == "0":
-                self._directory = Path(root, path.lstrip("/"))
+                self._directory = os.path.join(root, path.lstrip("/"))
 
-    def path(self, name: str) -> Path | None:
-        """A file that is there and may be read, else None."""
-        if self._directory is None:
-            return None
-        path = self._directory / name
+    def text(self, name: str) -> str:
+        """What a file holds; "" when it is not there, or may not be read."""
         try:
-            path.read_text(encoding="utf-8")
+            return _read(os.path.join(self._directory, name)) if self._directory else ""
         except OSError:
-            return None
-        return path
+            return ""
 
     def number(self, name: str) -> int | None:
         """The only number of a file; None when the file is not there, or holds none."""
-        path = self.path(name)
-        text = path.read_text(encoding="utf-8").strip() if path is not None else ""
+        text = self.text(name).strip()
         return int(text) if text.isdigit() else None
 
     def value(self, name: str, key: str) -> int | None:
         """The number behind a key in a file of "KEY NUMBER" lines; None when there is none."""
-        path = self.path(name)
-        if path is None:
-            return None
-        pairs = (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines())
+        pairs = (line.partition(" ") for line in self.text(name).splitlines())
         return next((int(number) for name, _, number in pairs if name == key), None)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()

@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -35,6 +34,7 @@ _GC_THRESHOLD = (20_000, 20, 50)  # a collection touches, and so copies, what th
 def serve(sock: socket.socket) -> None:
     """Fork shells on request until the other end of the socket is closed."""
     _detach(sock)
+    _take_name("flux-shell-warm")
     try:
         WarmParent(sock).run()
     except ConnectionError:
@@ -44,7 +44,10 @@ def serve(sock: socket.socket) -> None:
 def preload() -> PluginHost:
     """Import all that a shell uses, and keep the garbage collector from touching (and so copying) it in each fork."""
     from flux_shell import main
+    from flux_shell.rehearsal import rehearse
 
+    if status := rehearse():
+        sys.stderr.write(f"flux-shell: WARN: the rehearsal of a job ended with {status}: shells may start slowly\n")
     plugins = main.preload()
     gc.collect()
     gc.freeze()
@@ -161,6 +164,8 @@ def _become_shell(request: dict[str, Any], fds: list[int], plugins: PluginHost |
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except BaseException:
+        import traceback  # costs each fork the modules that it needs
+
         traceback.print_exc()
     finally:
         _flush()
@@ -207,7 +212,3 @@ def _flush() -> None:
             stream.flush()
         except (OSError, ValueError):
             continue  # whoever read it is gone
-
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -36,7 +36,7 @@ from flux_plugins.rexec.protocol import (
 )
 from flux_plugins.rexec.replies import Attached, Background, Foreground
 from flux_plugins.rexec.resumable import Resumable, Resumables
-from flux_plugins.rexec.warm import Adopted, WarmParent, fork_server
+from flux_plugins.rexec.warm import WarmParent
 
 __all__ = ["Rexec", "RexecOptions"]
 
@@ -48,8 +48,8 @@ class RexecOptions(msgspec.Struct):
 
     Attributes:
         warm: programs that are forked from a warm parent: name to "module:function" of its server.
-        preload: ranks (idset) where warm parents import their program when the broker starts; elsewhere they do so
-            when they are first asked for it.
+        preload: ranks (idset) where warm parents are started with the broker; elsewhere they are when they are first
+            asked for their program.
         stop_timeout: seconds that processes have between SIGTERM and SIGKILL when the server stops.
     """
 
@@ -76,18 +76,12 @@ class Rexec(Module):
         self._warm: dict[str, WarmParent] = {}
         self._counts = {"started": 0, "failed": 0}
 
-    @classmethod
-    def prefork(cls, options: RexecOptions) -> dict[str, Adopted]:
-        return {program: fork_server(target) for program, target in options.warm.items()}
-
     def start(self) -> None:
-        broker = getattr(self, "broker", None)
-        adopted: dict[str, Adopted] = (broker.preforked.pop(self.module_name, None) if broker else None) or {}
         preload = IDset(self.options.preload)
         self.flux.loop.add_signal_handler(signal.SIGCHLD, self._look_for_stopped)
         for program, target in self.options.warm.items():
-            warm = self._warm[program] = WarmParent(program, target, adopted.get(program), self.log.error)
-            if program in adopted and self.rank in preload:
+            warm = self._warm[program] = WarmParent(program, target, self.log.error)
+            if self.rank in preload:
                 warm.preload()
 
     async def stop(self) -> None:

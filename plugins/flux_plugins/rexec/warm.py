@@ -1,5 +1,6 @@
 """Warm parents: processes with a program's code already imported, which fork it in a millisecond.
 
+Each is an interpreter of its own rather than a fork of the broker: what forking costs grows with all that is mapped.
 The program is named by an option ("pkg.module:function"), so that this plugin knows of none. The function gets a
 connected stream socket and serves it. Each request is a 4-byte big-endian length and a JSON object
 {seq, argv, env, cwd}, with the program's stdin, stdout and stderr passed along (SCM_RIGHTS). Answers have
@@ -11,34 +12,29 @@ from __future__ import annotations
 import array
 import asyncio
 import errno
-import gc
-import importlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from flux.errors import FluxError
 from flux_plugins.rexec.process import Process, watch_exit
 
-__all__ = ["Adopted", "WarmParent", "fork_server", "pack"]
+__all__ = ["WarmParent", "pack"]
 
 _MAX_FAILURES = 3  # deaths in a row without a single answer, after which programs are started the slow way
 _LENGTH = 4
 
-
-class Adopted(NamedTuple):
-    """A warm parent that was forked before there was an event loop."""
-
-    pid: int
-    sock: socket.socket
+_SERVE = (
+    "import importlib, socket, sys; module, _, name = sys.argv[1].partition(':'); "
+    "getattr(importlib.import_module(module), name)(socket.socket(fileno=int(sys.argv[2])))"
+)
 
 
 def pack(obj: Any) -> bytes:
@@ -47,39 +43,16 @@ def pack(obj: Any) -> bytes:
     return len(body).to_bytes(_LENGTH, "big") + body
 
 
-def fork_server(target: str) -> Adopted:
-    """Fork this process into a warm parent that runs target, "module:function". Only before threads exist."""
-    ours, theirs = socket.socketpair()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid:
-        theirs.close()
-        return Adopted(pid, ours)
-    code = 1
-    try:
-        ours.close()
-        gc.disable()
-        module, _, name = target.partition(":")
-        getattr(importlib.import_module(module), name)(theirs)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
 class WarmParent:
     """The server's side of one warm parent; starts it again when it has died.
 
     Args:
         program: name of the program it forks.
         target: "module:function" of its server.
-        adopted: one that runs already.
         on_lost: called with a line for the log when it has died.
     """
 
-    def __init__(self, program: str, target: str, adopted: Adopted | None, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, program: str, target: str, on_lost: Callable[[str], None]) -> None:
         self.program = program
         self.target = target
         self.usable = True
@@ -94,8 +67,6 @@ class WarmParent:
         self._failures = 0
         self._out: deque[tuple[bytes, list[int]]] = deque()
         self._in = bytearray()
-        if adopted is not None:
-            self._attach(adopted.pid, adopted.sock)
 
     # -- life
 
@@ -104,10 +75,9 @@ class WarmParent:
         if self._sock is not None:
             return
         ours, theirs = socket.socketpair()
-        module = self.target.partition(":")[0]
         with theirs:
             popen = subprocess.Popen(
-                [sys.executable, "-m", module, str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _SERVE, self.target, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 process_group=0,
@@ -171,7 +141,8 @@ class WarmParent:
             self._flush()
 
     def preload(self) -> None:
-        """Ask it to import all of its program now, rather than with the first request."""
+        """Start it and have it import all of its program now, rather than with the first request."""
+        self.start()
         self._out.append((pack({"preload": True}), []))
         if len(self._out) == 1:
             self._flush()

@@ -7,7 +7,6 @@ attached a debugger sends them SIGCONT (`flux job kill -s CONT`).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -85,13 +84,16 @@ class _StopInExec:
     """A task is traced up to its execve(2), and let go with a SIGSTOP."""
 
     def __init__(self) -> None:
+        import ctypes  # not above: what few jobs use would be mapped in every shell
+
         self._ptrace = ctypes.CDLL(None, use_errno=True).ptrace
         self._ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
         self._ptrace.restype = ctypes.c_long
+        self._errno = ctypes.get_errno
 
     def _call(self, request: int, pid: int) -> None:
         if self._ptrace(request, pid, None, None) < 0:
-            raise FluxError(ctypes.get_errno(), f"ptrace: {os.strerror(ctypes.get_errno())}")
+            raise FluxError(self._errno(), f"ptrace: {os.strerror(self._errno())}")
 
     @hookimpl
     def task_exec(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flux.hooks.shell import hookimpl
@@ -38,7 +37,8 @@ class OutOfMemory:
         if self._adjust is None:
             return
         try:
-            Path(f"/proc/{task.pid}/oom_score_adj").write_text(f"{self._adjust}\n", encoding="utf-8")
+            with open(f"/proc/{task.pid}/oom_score_adj", "w", encoding="utf-8") as file:
+                file.write(f"{self._adjust}\n")
         except OSError as exc:
             shell.log(LOG_DEBUG, f"task {task.rank}: oom_score_adj is left as it is: {exc.strerror}", "oom")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from typing import TYPE_CHECKING
 
 from flux.hooks.shell import hookimpl
@@ -45,15 +44,17 @@ class TmpDir:
 
 
 def _rundir() -> str:
-    """The broker's run directory, which holds its socket; else the system's temporary directory."""
+    """The broker's run directory, which holds its socket; else a directory for temporary files."""
     scheme, _, path = os.environ.get("FLUX_URI", "").partition("://")
-    directory = os.path.dirname(path)
-    return directory if scheme == "local" and os.access(directory, os.W_OK) else tempfile.gettempdir()
+    wanted = (os.path.dirname(path) if scheme == "local" else "", os.environ.get("TMPDIR", ""))
+    return next((directory for directory in wanted if os.access(directory, os.W_OK)), "/tmp")
 
 
 def _make(path: str) -> str:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
+        import tempfile
+
         return tempfile.mkdtemp(prefix=os.path.basename(path) + "-", dir=os.path.dirname(path))
     return path

@@ -1,0 +1,53 @@
+"""What shells are forked from: its rehearsal, and what it has imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REHEARSE = """
+import gc, json, os
+from flux_shell.rehearsal import rehearse
+
+def state():
+    gc.collect()
+    return [os.getcwd(), sorted(os.sched_getaffinity(0)), dict(os.environ), sorted(os.listdir("/proc/self/fd"))]
+
+before = state()
+status = rehearse()
+print(json.dumps([status, before, state()]))
+"""
+
+PRELOADED = """
+import json, sys
+from flux_shell.warm import preload
+
+preload()
+print(json.dumps(sorted(sys.modules)))
+"""
+
+HEAVY = {"asyncio", "ctypes", "hashlib", "lupa", "pathlib", "shutil", "ssl", "subprocess", "tempfile", "zmq"}
+"""What makes each fork dearer, and what few jobs use."""
+
+
+def output_of(script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-c", script]
+    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, timeout=60, check=True)
+
+
+def test_a_rehearsal_runs_a_job_and_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    done = output_of(REHEARSE, TMPDIR=str(tmp_path), FLUX_URI="local:///nowhere")
+    status, before, after = json.loads(done.stdout)
+    assert status == 0
+    assert after == before
+    assert done.stderr == ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_warm_parent_has_imported_nothing_that_few_jobs_use() -> None:
+    modules = set(json.loads(output_of(PRELOADED).stdout))
+    assert "flux_shell.shell" in modules
+    assert modules & HEAVY == set()
