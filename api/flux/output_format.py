@@ -160,9 +160,9 @@ class _Part(NamedTuple):
         conversion = f"!{self.conversion}" if self.conversion else ""
         return f"{literal}{{{self.field}{conversion}{':' + self.spec if self.spec else ''}}}"
 
-    def bare(self, item: Any) -> str:
-        """The value of an object, without width."""
-        return show(convert(attrgetter(self.field or "")(item), self.conversion), "")
+    def bare(self) -> _Part:
+        """The value alone, without width."""
+        return self._replace(literal="", spec="")
 
     def widened(self, width: int) -> _Part:
         """The same with this width at least, and nothing cut."""
@@ -240,21 +240,36 @@ class OutputFormat:
         """The line of one object."""
         return "".join([render(obj) for render in self._lines])
 
-    def filter(self, items: Sequence[Any], no_header: bool = False) -> str:
+    @property
+    def fitted_fields(self) -> list[str]:
+        """The fields whose columns depend on the objects that are shown (see `filter`)."""
+        return [part.field for part in self._parts if part.mark and part.field is not None]
+
+    def filter(self, items: Iterable[Any], no_header: bool = False) -> str:
         """The format as these objects need it: empty columns marked "?:" left out, those marked "+:" widened.
 
         Args:
             no_header: the heading does not count for the width.
         """
         order = ",".join(f"{'-' if reverse else ''}{key}" for key, reverse in self.sort_keys)
-        text = "".join(self._fitted(part, items, no_header) for part in self._parts)
+        widths = self._widths(items)
+        text = "".join(self._fitted(part, widths.get(part, 0), no_header) for part in self._parts)
         return f"sort:{order} {text}" if order else text
 
-    def _fitted(self, part: _Part, items: Sequence[Any], no_header: bool) -> str:
+    def _widths(self, items: Iterable[Any]) -> dict[_Part, int]:
+        """Of the columns that depend on it: the length of the longest value, 0 when all are empty."""
+        columns = [(part, _renderer(part.bare())) for part in self._parts if part.mark]
+        widths = {part: 0 for part, _ in columns}
+        for item in items if columns else ():
+            for part, render in columns:
+                text = render(item)
+                if len(text) > widths[part] and not is_empty(text):
+                    widths[part] = len(text)
+        return widths
+
+    def _fitted(self, part: _Part, width: int, no_header: bool) -> str:
         if not part.mark:
             return part.text()
-        texts = [part.bare(item) for item in items]
-        width = max((len(text) for text in texts if not is_empty(text)), default=0)
         if width == 0 and "?" in part.mark:
             return part._replace(field=None).text() if part.literal.strip() else ""
         if "+" in part.mark:

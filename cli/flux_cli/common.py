@@ -243,10 +243,12 @@ def print_list(
 
 def print_json(value: Any, indent: int | None = 2) -> None:
     """Print a value as JSON, indented unless indent is None."""
+    print(json_text(value, indent))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON that standard output can show, indented unless indent is None."""
     import json
 
-    print(json.dumps(value, indent=indent, ensure_ascii=not _prints_unicode()))
-
-
-def _prints_unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().startswith("utf")
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, indent=indent, ensure_ascii=not unicode)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
+from flux.job.Jobspec import JobspecV1
+from flux.job.list import PAGE, JobList, job_list
+from flux.job.submit import submit_async
 from flux.testing import Instance, wait_for
 
 Run = Callable[..., CompletedProcess[str]]
@@ -95,6 +98,44 @@ def test_a_list_that_is_not_whole_says_so(run: Run) -> None:
     assert len(shown(found)) == 3
     assert "truncated at 2 jobs" in found.stderr
     assert run("-na", "-c2").stderr == ""
+
+
+@pytest.fixture(scope="module")
+def long_list() -> Iterator[Instance]:
+    """An instance with more jobs than two pages hold, the last of them with the longest name."""
+    with Instance(1) as instance:
+        handle = instance.handle()
+        jobspec = JobspecV1.from_command(["true"])
+        jobspec.setattr("system.job.name", "n")
+        futures = [submit_async(handle, jobspec, urgency=0) for _ in range(2 * PAGE + 99)]
+        jobspec.setattr("system.job.name", "name-of-the-last-one")
+        futures.append(submit_async(handle, jobspec, urgency=0))
+        for future in futures:
+            future.get_id()
+        wait_for(lambda: handle.rpc("job-list.job-stats").get()["job_states"]["sched"] == len(futures))
+        yield instance
+
+
+def test_a_long_list_comes_in_pages(long_list: Instance) -> None:
+    """The same jobs in the same order as in one piece, and columns that fit also what is in the last page."""
+    handle = long_list.handle()
+    ids = [str(job["id"]) for job in job_list(handle, max_entries=0, attrs=["state"]).get_jobs()]
+    count = len(ids)
+    assert count == 2 * PAGE + 100
+
+    def run(*words: str) -> CompletedProcess[str]:
+        return long_list.run("flux", "jobs", *words)
+
+    header, *lines = shown(run("-c0", "-o", "+:{name:>2}|{id.dec}|?:{queue}"))
+    assert header == f"{'NAME':>20}|JOBID|" and {line.index("|") for line in lines} == {20}
+    assert [line.split("|")[1] for line in lines] == ids
+    assert [str(job["id"]) for job in json.loads(run("-c0", "--json").stdout)["jobs"]] == ids
+    cut = run(f"-c{count - 1}", "-o", "{id.dec}")
+    assert shown(cut)[1:] == ids[:-1] and f"truncated at {count - 1} jobs" in cut.stderr
+    assert shown(run("-c0", "-no{id.dec}", "--filter=inactive")) == []
+    assert json.loads(run("-c0", "--json", "--filter=inactive").stdout) == {"jobs": []}
+    pages = list(JobList(handle, attrs=["state"], max_entries=0).pages(count // 2))
+    assert [str(int(job.id)) for page in pages for job in page] == ids and len(pages) == 3
 
 
 def test_colours_on_demand(run: Run) -> None:

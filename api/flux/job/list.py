@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flux.constants import (
@@ -48,6 +48,10 @@ ALL_ATTRS = (
     "waitstatus success exception_occurred exception_type exception_severity exception_note result expiration "
     "annotations dependencies duration queue ncores cwd project bank"
 ).split()
+
+
+PAGE = 1000
+"""Jobs of a page, unless another number is asked for."""
 
 
 class JobListRPC(RPC):
@@ -161,6 +165,16 @@ def job_list(
     Errors, when the jobs are got: EPROTO an argument is out of range; EINVAL there is no such attribute.
     """
     wanted = _constraint(os.getuid() if userid is None else userid, states, results, name, queue)
+    return JobListRPC(flux_handle, "job-list.list", _request(max_entries, attrs, wanted, since, constraint))
+
+
+def _request(
+    max_entries: int,
+    attrs: Iterable[str],
+    wanted: dict[str, Any],
+    since: float,
+    constraint: dict[str, Any] | None,
+) -> dict[str, Any]:
     if constraint:
         wanted["and"].append(constraint)
     payload: dict[str, Any] = {
@@ -170,7 +184,7 @@ def job_list(
     }
     if since > 0.0:
         payload["since"] = since
-    return JobListRPC(flux_handle, "job-list.list", payload)
+    return payload
 
 
 def job_list_inactive(
@@ -297,19 +311,10 @@ class JobList:
         self._future = self._list_ids() if self.ids else self._list()
         return self._future
 
-    def _list(self) -> JobListRPC:
-        return job_list(
-            self.handle,
-            self.max_entries,
-            self.attrs,
-            self.userid,
-            self.states,
-            self.results,
-            self.since,
-            self.name,
-            self.queue,
-            self.constraint,
-        )
+    def _list(self, **extra: int) -> JobListRPC:
+        wanted = constraint(self.userid, self.states, self.results, self.name, self.queue)
+        request = _request(self.max_entries, self.attrs, wanted, self.since, self.constraint)
+        return JobListRPC(self.handle, "job-list.list", {**request, **extra})
 
     def _list_ids(self) -> JobListIdsFuture:
         future = JobListIdsFuture()
@@ -324,3 +329,18 @@ class JobList:
         if isinstance(future, JobListIdsFuture):
             self.errors = future.errors
         return jobs
+
+    def pages(self, size: int = PAGE) -> Iterator[list[JobInfo]]:
+        """The jobs as of now, some at a time, blocking; the next are on their way while these are looked at.
+
+        A job list service that knows no pages, as that of stock Flux, answers with all jobs in one. Not with ids.
+        """
+        answer = self._list(page=size)
+        while True:
+            found = answer.get()
+            cursor = found.get("cursor")
+            if cursor is not None:
+                answer = self._list(cursor=cursor)
+            yield [JobInfo(job) for job in found["jobs"]]
+            if cursor is None:
+                return

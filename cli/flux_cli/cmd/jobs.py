@@ -39,6 +39,8 @@ FORMATS = {
     ),
 }
 _ALL_LEVELS = 9999
+_PAGE = 1000
+"""Jobs that are fetched at a time where that is possible, and shown unless --count says otherwise."""
 
 
 def command(argv: list[str]) -> int:
@@ -66,7 +68,7 @@ def _parser() -> Parser:
     parser.add_argument("-a", dest="all", action="store_true", help="also inactive jobs")
     parser.add_argument("-A", dest="all_users", action="store_true", help="jobs of all users")
     add_filter_options(parser)
-    parser.add_argument("-c", "--count", type=int, default=1000, metavar="N", help="at most N jobs (0: no limit)")
+    parser.add_argument("-c", "--count", type=int, default=_PAGE, metavar="N", help="at most N jobs (0: no limit)")
     parser.add_argument("--name", metavar="NAME", help="jobs of this name")
     parser.add_argument("--since", metavar="WHEN", help="only jobs that were active since then")
     parser.add_argument("-i", "--include", metavar="HOSTS|RANKS", help="jobs that have or had any of these nodes")
@@ -107,7 +109,7 @@ def _formatter(text: str, sort: str | None) -> JobInfoFormat:
 
 
 def _is_filtered(args: argparse.Namespace) -> bool:
-    options = (args.all, args.all_users, args.user, args.filter, args.queue, args.name, args.since, args.count != 1000)
+    options = (args.all, args.all_users, args.user, args.filter, args.queue, args.name, args.since, args.count != _PAGE)
     return any(options)
 
 
@@ -116,6 +118,8 @@ def _is_filtered(args: argparse.Namespace) -> bool:
 
 def _list(handle: Flux, args: argparse.Namespace, formatter: JobInfoFormat) -> int:
     query = _query(args, formatter)
+    if _comes_in_pages(args, formatter):
+        return _list_pages(handle, args, formatter, query)
     jobs, cut = fetch("jobs", handle, args.count, **query, ids=args.jobids)
     if args.jobids and not jobs:
         return 1
@@ -124,10 +128,39 @@ def _list(handle: Flux, args: argparse.Namespace, formatter: JobInfoFormat) -> i
         _print_json(formatter.sort_items(jobs), args, query)
     else:
         _print_lines(jobs, args, formatter, query)
-    if cut and not args.no_header and not args.json:
+    if cut:
+        _warn_of_cut(args)
+    return 1 if len(jobs) < len(args.jobids) else 0
+
+
+def _comes_in_pages(args: argparse.Namespace, formatter: JobInfoFormat) -> bool:
+    """Whether the list may be long, and nothing needs all of it at a time."""
+    at_a_time = args.jobids or args.recursive or formatter.sort_keys or formatter.needs_instances()
+    return not at_a_time and not 0 < args.count <= _PAGE
+
+
+def _list_pages(handle: Flux, args: argparse.Namespace, formatter: JobInfoFormat, query: dict[str, Any]) -> int:
+    from flux_cli.job_pages import PagedJobs, fitted, print_json_pages
+
+    jobs = PagedJobs(handle, args.count, query.pop("attrs"), query)
+    if args.json:
+        print_json_pages(jobs, lambda job: job.to_dict())
+        return 0
+    fit = fitted(formatter, jobs, args.no_header)
+    if not args.no_header:
+        print(fit.header(args.width))
+    coloured = _is_coloured(args)
+    for page in jobs:
+        print_table(page, fit, args.width, coloured)
+    if jobs.cut:
+        _warn_of_cut(args)
+    return 0
+
+
+def _warn_of_cut(args: argparse.Namespace) -> None:
+    if not args.no_header and not args.json:
         print(f"warning: output truncated at {args.count} jobs.", file=sys.stderr)
         print("Use --count to increase returned results or use filters to alter results.", file=sys.stderr)
-    return 1 if len(jobs) < len(args.jobids) else 0
 
 
 def _query(args: argparse.Namespace, formatter: JobInfoFormat) -> dict[str, Any]:

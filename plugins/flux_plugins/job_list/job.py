@@ -43,17 +43,17 @@ class ListedJob:
     Attributes:
         state: FLUX_JOB_STATE_*. result: FLUX_JOB_RESULT_*, 0 until the job is inactive.
         fields: what is known, under the names of RFC 43.
+        order: what pending jobs are sorted by.
     """
 
-    __slots__ = ("_nodes", "_severity", "fields", "id", "priority", "result", "state", "t_submit", "userid")
+    __slots__ = ("_nodes", "_severity", "fields", "id", "order", "result", "state", "userid")
 
     def __init__(self, jobid: int) -> None:
         self.id = jobid
         self.userid = -1
         self.state = FLUX_JOB_STATE_NEW
         self.result = 0
-        self.priority = 0
-        self.t_submit = 0.0
+        self.order = (0, 0.0, jobid)
         self.fields: dict[str, Any] = {}
         self._severity = _NONE
         self._nodes: tuple[Hostlist, IDset] | None = None
@@ -108,7 +108,7 @@ class ListedJob:
         self.fields.setdefault(_TIME_OF_STATE[state], timestamp)
 
     def _submit(self, timestamp: float, context: Mapping[str, Any]) -> None:
-        self.t_submit = timestamp
+        self.order = (0, timestamp, self.id)
         self.userid = context["userid"]
         self.fields.update(userid=context["userid"], urgency=context["urgency"], t_submit=timestamp)
 
@@ -119,7 +119,8 @@ class ListedJob:
         self._enter(FLUX_JOB_STATE_PRIORITY, timestamp)
 
     def _set_priority(self, timestamp: float, context: Mapping[str, Any]) -> None:
-        self.priority = self.fields["priority"] = context["priority"]
+        self.fields["priority"] = context["priority"]
+        self.order = (-context["priority"], *self.order[1:])
         if self.state == FLUX_JOB_STATE_PRIORITY:
             self._enter(FLUX_JOB_STATE_SCHED, timestamp)
 

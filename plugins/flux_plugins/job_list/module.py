@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from flux.constants import FLUX_JOB_STATE_ACTIVE, FLUX_JOB_STATE_INACTIVE
@@ -15,6 +17,7 @@ from flux.module.access import check_public, is_private
 from flux_plugins.job_list.attributes import ATTRIBUTES, expand
 from flux_plugins.job_list.constraint import Match, compile_constraint
 from flux_plugins.job_list.job import ListedJob
+from flux_plugins.job_list.pages import Pages
 from flux_plugins.job_list.protocol import ListIdRequest, ListRequest
 from flux_plugins.job_list.store import Store
 
@@ -22,6 +25,9 @@ __all__ = ["JobList"]
 
 STATS_INTERVAL = 0.1
 """Seconds between two updates of those who watch the statistics."""
+
+STREAM_SLICE = 500
+"""Jobs that are told to one client before others have their turn."""
 
 _VERSION = 1
 _ANYBODY = 0xFFFFFFFF
@@ -37,6 +43,7 @@ class JobList(Module):
 
     def __init__(self) -> None:
         self.store = Store()
+        self._pages = Pages()
         self._journal: Any = None
         self._caught_up = False
         self._held: list[tuple[Message, Any]] = []
@@ -118,21 +125,33 @@ class JobList(Module):
 
     @request("list", allow=USER, streaming="optional", payload=ListRequest)
     def list_jobs(self, msg: Message, req: ListRequest) -> Any:
+        if req.cursor is not None:
+            return self._pages.resume(msg.sender, req.cursor)
         match = self._match(msg, req)
         attrs = expand(req.attrs)
         return self._when_caught_up(msg, lambda: self._list(msg, req, match, attrs))
 
     def _list(self, msg: Message, req: ListRequest, match: Match, attrs: list[str]) -> Any:
-        jobs = [job.encode(attrs) for job in self.store.select(match, req.max_entries, req.since)]
-        if not msg.is_streaming:
-            self.respond(msg, {"jobs": jobs})
-            return DEFERRED
-        extra = {"version": _VERSION}
-        for job in jobs:
-            self.respond(msg, {"jobs": [job], **extra})
-            extra = {}
-        self.flux.respond_error(msg, errno.ENODATA)
+        if msg.is_streaming:
+            jobs = self.store.snapshot(match, req.max_entries, req.since)
+            self._stream(msg, jobs, attrs, {"version": _VERSION})
+        elif req.page:
+            jobs = self.store.snapshot(match, req.max_entries, req.since)
+            self.respond(msg, self._pages.begin(msg.sender, jobs, attrs, req.page))
+        else:
+            jobs = self.store.select(match, req.max_entries, req.since)
+            self.respond(msg, {"jobs": [job.encode(attrs) for job in jobs]})
         return DEFERRED
+
+    def _stream(self, msg: Message, jobs: Iterator[ListedJob], attrs: list[str], extra: dict[str, Any]) -> None:
+        slice = list(islice(jobs, STREAM_SLICE))
+        for job in slice:
+            self.respond(msg, {"jobs": [job.encode(attrs)], **extra})
+            extra = {}
+        if len(slice) == STREAM_SLICE:
+            self.flux.call_soon(lambda: self._stream(msg, jobs, attrs, extra))
+        else:
+            self.flux.respond_error(msg, errno.ENODATA)
 
     def _match(self, msg: Message, req: ListRequest) -> Match:
         parts: list[dict[str, Any]] = [req.constraint] if req.constraint else []
@@ -189,6 +208,7 @@ class JobList(Module):
             self._answer_id(job, msg, req)
 
     def disconnected(self, sender: str) -> None:
+        self._pages.forget(sender)
         self._held = [(msg, answer) for msg, answer in self._held if msg.sender != sender]
         for jobid, requests in list(self._waiting.items()):
             left = [(msg, req) for msg, req in requests if msg.sender != sender]
@@ -227,6 +247,7 @@ class JobList(Module):
             "jobs": {"pending": len(store.pending), "running": len(store.running), "inactive": len(store.inactive)},
             "idsync": {"lookups": self._lookups, "waits": sum(map(len, self._waiting.values()))},
             "stats_watchers": len(self._stats_watchers),
+            "lists": len(self._pages),
         }
 
 

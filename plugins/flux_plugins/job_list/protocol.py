@@ -14,6 +14,9 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 class ListRequest(msgspec.Struct):
     """max_entries: 0 for no limit. since: seconds since the epoch.
 
+    page: answer with so many jobs at most, and with a `cursor` while there may be more; 0 for all at once.
+    cursor: answer with the next page of this list; nothing else of the request counts.
+
     userid, states, results, name and queue are the form that clients used before there were constraints.
     """
 
@@ -21,6 +24,8 @@ class ListRequest(msgspec.Struct):
     attrs: list[str]
     since: float = 0.0
     constraint: dict[str, Any] | None = None
+    page: Count = 0
+    cursor: Count | None = None
     userid: int | None = None
     states: int = 0
     results: int = 0

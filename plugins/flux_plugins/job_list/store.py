@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from flux.constants import (
     FLUX_JOB_STATE_INACTIVE,
-    FLUX_JOB_STATE_NEW,
+    FLUX_JOB_STATE_PENDING,
     FLUX_JOB_STATE_RUNNING,
 )
 from flux_plugins.job_list.constraint import Match
@@ -30,7 +31,7 @@ class Store:
         self.running: dict[int, ListedJob] = {}
         self.inactive: dict[int, ListedJob] = {}
         self.stats = Statistics()
-        self._sorted: list[ListedJob] | None = None
+        self._queue: list[tuple[int, float, int]] = []
 
     def find(self, jobid: int) -> ListedJob | None:
         """A job by its id."""
@@ -51,28 +52,37 @@ class Store:
             job.set_jobspec(entry["jobspec"])
         if "R" in entry:
             job.set_R(entry["R"])
-        self._sorted = None
         for event in entry["events"]:
             self._apply_event(job, event)
         return job
 
     def _apply_event(self, job: ListedJob, event: Mapping[str, Any]) -> None:
-        old = job.state
+        old, place = job.state, job.order
         job.apply(event)
-        if job.state == old:
+        if job.state != old:
+            self.stats.moved(job, old)
+        elif job.order == place:
             return
-        self.stats.moved(job, old)
+        if job.id in self.pending:
+            self._requeue(job, old, place)
         if job.state == FLUX_JOB_STATE_INACTIVE:
             self.pending.pop(job.id, None)
             self.running.pop(job.id, None)
             self.inactive[job.id] = job
-        elif job.state & FLUX_JOB_STATE_RUNNING and not old & FLUX_JOB_STATE_RUNNING:
-            self._leave_pending(job)
+        elif job.state & FLUX_JOB_STATE_RUNNING:
+            # so are jobs that end without ever running, while they are cleaned up
+            self.pending.pop(job.id, None)
+            self.running.setdefault(job.id, job)
 
-    def _leave_pending(self, job: ListedJob) -> None:
-        """Jobs that end without ever running are listed among the running while they are cleaned up."""
-        del self.pending[job.id]
-        self.running[job.id] = job
+    def _requeue(self, job: ListedJob, old: int, place: tuple[int, float, int]) -> None:
+        """A job that was pending, or new, was in this state, and in this place of the queue."""
+        was, stays = old & FLUX_JOB_STATE_PENDING, job.state & FLUX_JOB_STATE_PENDING
+        if was and stays and job.order == place:
+            return
+        if was:
+            del self._queue[bisect_left(self._queue, place)]
+        if stays:
+            insort(self._queue, job.order)
 
     def purge(self, jobid: int) -> None:
         """An inactive job was removed from the instance; others are passed over."""
@@ -82,27 +92,31 @@ class Store:
 
     # -- queries
 
-    def _by_priority(self) -> list[ListedJob]:
-        if self._sorted is None:
-            self._sorted = sorted(self.pending.values(), key=lambda job: (-job.priority, job.t_submit, job.id))
-        return self._sorted
-
     def select(self, match: Match, max_entries: int = 0, since: float = 0.0) -> Iterator[ListedJob]:
         """Jobs that match: pending by priority, running and inactive the latest first.
 
         Args:
             max_entries: 0 for no limit. since: leave out jobs that were inactive before this time.
         """
-        found = 0
-        for job in chain(self._by_priority(), reversed(self.running.values()), self._inactive_since(since)):
-            if job.state != FLUX_JOB_STATE_NEW and match(job):
-                yield job
-                found += 1
-                if found == max_entries:
-                    return
+        return _first(max_entries, filter(match, self._listed(since)))
+
+    def snapshot(self, match: Match, max_entries: int = 0, since: float = 0.0) -> Iterator[ListedJob]:
+        """The same of the jobs and the order of now, which may be read while they change."""
+        return _first(max_entries, filter(match, list(self._listed(since))))
+
+    def _listed(self, since: float) -> Iterable[ListedJob]:
+        return chain(
+            (self.pending[jobid] for _, _, jobid in self._queue),
+            reversed(self.running.values()),
+            self._inactive_since(since),
+        )
 
     def _inactive_since(self, since: float) -> Iterator[ListedJob]:
         for job in reversed(self.inactive.values()):
             if job.fields["t_inactive"] <= since:
                 return
             yield job
+
+
+def _first(count: int, jobs: Iterable[ListedJob]) -> Iterator[ListedJob]:
+    return islice(jobs, count or None)

@@ -23,6 +23,7 @@ from flux.errors import FluxError, ProtocolError
 from flux_plugins.job_list.attributes import ATTRIBUTES, expand
 from flux_plugins.job_list.constraint import compile_constraint
 from flux_plugins.job_list.job import ListedJob
+from flux_plugins.job_list.pages import LISTS_PER_CLIENT, Pages
 from flux_plugins.job_list.store import Store
 
 JOBSPEC: dict[str, Any] = {
@@ -239,8 +240,59 @@ def test_whatever_order_events_come_in_every_job_is_in_one_list(steps: list[tupl
         store.apply({"id": jobid, "events": events(WAYS_AND_CANCEL[name])})
     lists = [*store.pending, *store.running, *store.inactive]
     assert sorted(lists) == sorted(seen) and len(store) == len(seen)
+    assert sorted(ids(store)) == sorted(jobid for jobid in seen if store.find(jobid).state != 1)  # type: ignore[union-attr]
     counted = store.stats.encode()["job_states"]["total"]
     assert counted == sum(store.find(jobid).state != 1 for jobid in seen)  # type: ignore[union-attr]
+
+
+def test_pending_jobs_move_with_their_priority() -> None:
+    store = Store()
+    for jobid in (1, 2, 3, 4):
+        add(store, jobid, *PENDING, start=float(jobid))
+    store.apply({"id": 3, "events": events(("priority", {"priority": 20}))})
+    store.apply({"id": 1, "events": events(("priority", {"priority": 0}))})
+    assert ids(store) == [3, 2, 4, 1]
+    store.apply({"id": 3, "events": events("alloc")})
+    store.apply({"id": 1, "events": events(("priority", {"priority": 16}))})
+    assert ids(store) == [1, 2, 4, 3]
+
+
+# -- pages
+
+
+def listed(response: dict[str, Any]) -> list[int]:
+    return [job["id"] for job in response["jobs"]]
+
+
+def test_pages_are_of_the_moment_in_which_the_list_was_asked_for() -> None:
+    store, pages = Store(), Pages()
+    for jobid in range(1, 6):
+        add(store, jobid, *PENDING, start=float(jobid))
+    first = pages.begin("client", store.snapshot(compile_constraint({})), ["state"], 2)
+    add(store, 6, *WHOLE)
+    store.apply({"id": 4, "events": events("alloc")})
+    second = pages.resume("client", first["cursor"])
+    last = pages.resume("client", second["cursor"])
+    assert [listed(page) for page in (first, second, last)] == [[1, 2], [3, 4], [5]]
+    assert second["jobs"][1]["state"] == FLUX_JOB_STATE_RUN
+    assert "cursor" not in last and len(pages) == 0
+
+
+def test_a_list_belongs_to_the_client_that_asked_for_it() -> None:
+    store, pages = Store(), Pages()
+    for jobid in (1, 2):
+        add(store, jobid, *PENDING)
+    cursors = [
+        pages.begin("client", store.snapshot(compile_constraint({})), ["state"], 1)["cursor"]
+        for _ in range(LISTS_PER_CLIENT + 1)
+    ]
+    assert len(pages) == LISTS_PER_CLIENT
+    for client, cursor in (("other", cursors[-1]), ("client", cursors[0])):
+        with pytest.raises(FluxError, match="no list with the cursor"):
+            pages.resume(client, cursor)
+    assert listed(pages.resume("client", cursors[-1])) == [2]
+    pages.forget("client")
+    assert len(pages) == 0
 
 
 # -- constraints
