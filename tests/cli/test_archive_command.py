@@ -16,12 +16,6 @@ from flux.testing import Instance
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    with Instance(size=2) as instance:
-        yield instance
-
-
 @pytest.fixture
 def run(running: Instance) -> Iterator[Run]:
     yield lambda *args: running.run("flux", *args)

@@ -8,21 +8,12 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from flux.testing import Instance
 
 FLUX = str(Path(sys.executable).parent / "flux")
 LONGEST = 40.0  # seconds
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    with Instance(size=1) as instance:
-        yield instance
 
 
 class Terminal:

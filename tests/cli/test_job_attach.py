@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flux.testing import Instance
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
-FLUX = str(Path(sys.executable).parent / "flux")
+Spawn = Callable[..., subprocess.Popen[str]]
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    with Instance(size=1) as instance:
-        yield instance
+pytestmark = pytest.mark.usefixtures("no_jobs_left")
 
 
 @pytest.fixture
-def run(running: Instance) -> Iterator[Run]:
-    yield lambda *args, **options: running.run("flux", *args, **options)
-    running.run("flux", "cancel", "--all", "--quiet")
-
-
-@pytest.fixture
-def attach(running: Instance) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def attach(spawn: Spawn) -> Spawn:
     """Starts `flux job attach`; ended at last."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*args: str) -> subprocess.Popen[str]:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen([FLUX, "job", "attach", *args], env=running.env, text=True, **pipes)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    return functools.partial(spawn, "job", "attach")
 
 
 def test_the_last_lines_of_a_job_that_is_over(run: Run) -> None:
@@ -54,9 +31,7 @@ def test_the_last_lines_of_a_job_that_is_over(run: Run) -> None:
     assert (done.returncode, "--tail" in done.stderr) == (1, True)
 
 
-def test_the_last_line_of_a_job_that_goes_on(
-    run: Run, attach: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_the_last_line_of_a_job_that_goes_on(run: Run, attach: Spawn, tmp_path: Path) -> None:
     script = f"echo a; echo b; until test -e {tmp_path}/go; do sleep 0.1; done; echo c"
     jobid = run("submit", "sh", "-c", script).stdout.strip()
     run("job", "wait-event", "-q", "-p", "output", "-m", 'data="b\\n"', jobid, "data")
@@ -67,9 +42,7 @@ def test_the_last_line_of_a_job_that_goes_on(
     assert follower.communicate(timeout=60) == ("c\n", "")
 
 
-def test_two_interrupts_cancel_and_one_with_a_stop_detaches(
-    run: Run, attach: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_two_interrupts_cancel_and_one_with_a_stop_detaches(run: Run, attach: Spawn) -> None:
     jobid = run("submit", "--wait-event=start", "sleep", "600").stdout.strip()
     for second, code in ((signal.SIGTSTP, 0), (signal.SIGINT, 143)):
         follower = attach("-E", jobid)

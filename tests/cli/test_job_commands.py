@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from flux.job import JobID
-from flux.testing import Instance
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def run(instance: Callable[..., Instance]) -> Run:
-    running = instance(size=1)
-    return lambda *args, **options: running.run("flux", *args, **options)
 
 
 @pytest.fixture

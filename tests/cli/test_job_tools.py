@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from flux.job import JobID
-from flux.testing import Instance
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Instance]:
-    with Instance(size=2) as instance:
-        yield instance
-
-
-@pytest.fixture
-def run(running: Instance) -> Iterator[Run]:
-    yield lambda *args, **options: running.run("flux", *args, **options)
-    running.run("flux", "cancel", "--all", "--quiet")
+pytestmark = pytest.mark.usefixtures("no_jobs_left")
 
 
 @pytest.fixture

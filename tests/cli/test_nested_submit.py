@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,14 +16,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(instance: Callable[..., Instance]) -> Run:
-    running = instance(size=2)
-
-    def call(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        options = {"stdin": subprocess.DEVNULL, **options} if "input" not in options else options
-        return running.run("flux", *args, timeout=120, **options)
-
-    return call
+def running(instance: Callable[..., Instance]) -> Instance:
+    return instance(size=2, timeout=120)
 
 
 def test_batch_runs_a_script_in_an_instance_of_its_own(run: Run, tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,35 +18,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def running(instance: Callable[..., Instance]) -> Instance:
     return instance(size=4)
-
-
-@pytest.fixture
-def run(running: Instance) -> Run:
-    def call(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return running.run(
-            "flux", *args, **({"stdin": subprocess.DEVNULL} if "input" not in options else {}), **options
-        )
-
-    return call
-
-
-@pytest.fixture
-def spawn(running: Instance) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a flux command that goes on; ended with the test."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start(*args: str) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        words = [running.command[0], *args]
-        processes.append(
-            subprocess.Popen(words, env=running.env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
-        )
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def test_tasks_of_all_nodes_write_to_stdout(run: Run) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def running(instance: Callable[..., Instance]) -> Instance:
     return instance(size=2, args=MINIMAL)
-
-
-@pytest.fixture
-def run(running: Instance) -> Run:
-    return lambda *args, **options: running.run("flux", *args, **options)
-
-
-@pytest.fixture
-def spawn(running: Instance) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a flux command that goes on; ended with the test."""
-    processes = []
-
-    def start(*args: str) -> subprocess.Popen[str]:
-        words = [running.command[0], *args]
-        process = subprocess.Popen(words, env=running.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def fails(result: subprocess.CompletedProcess[str]) -> str:

@@ -88,11 +88,12 @@ class Instance:
     def run(self, *command: str, rank: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command in the instance; `flux` is the one that belongs to this installation.
 
-        Output is captured as text; options go to subprocess.run.
+        Output is captured as text, and without `input` there is none; options go to subprocess.run.
         """
         words = [_FLUX if command[0] == "flux" else command[0], *command[1:]]
         env = {**self.env, "FLUX_URI": self.uri_of(rank), **options.pop("env", {})}
-        options = {"capture_output": True, "text": True, "timeout": self.timeout, **options}
+        stdin = {} if "input" in options else {"stdin": subprocess.DEVNULL}
+        options = {"capture_output": True, "text": True, "timeout": self.timeout, **stdin, **options}
         result: subprocess.CompletedProcess[str] = subprocess.run(words, env=env, **options)
         return result
 
