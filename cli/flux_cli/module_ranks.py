@@ -6,30 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from flux.errors import FluxError
-from flux_cli.common import Parser, die
+from flux_cli.common import Parser
+from flux_cli.ranks import ranks_of
 
-__all__ = ["add_rank_option", "each_rank", "load_on", "on_ranks", "ranks_of"]
+__all__ = ["add_rank_option", "each_rank", "load_on", "on_ranks"]
 
 
 def add_rank_option(parser: Parser) -> None:
     parser.add_argument("-r", "--rank", metavar="IDSET", help='brokers to do it on, or "all"; default: this one')
-
-
-def ranks_of(handle: Any, text: str) -> list[int]:
-    """The ranks that an idset names; "all" is every rank. CommandError when one of them is not in the instance."""
-    from flux.idset import IDset
-
-    size = int(handle.attr_get("size"))
-    if text == "all":
-        return list(range(size))
-    try:
-        ranks = list(IDset(text))
-    except ValueError as exc:
-        die(f"--rank: {exc}")
-    outside = [rank for rank in ranks if rank >= size]
-    if outside or not ranks:
-        die(f"--rank {text}: the instance has ranks 0 to {size - 1}")
-    return ranks
 
 
 def on_ranks(handle: Any, ranks: list[int], topic: str, payload: dict[str, Any], done: str) -> list[int]:

@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from flux.errors import FluxError
@@ -34,7 +35,7 @@ def alive_parent(rank: int, fanout: int, dead: set[int]) -> int:
     return parent
 
 
-class Worker(threading.Thread):
+class Worker(threading.Thread, ABC):
     """A thread with a handle on one broker; `problem` is what went wrong and should not have."""
 
     def __init__(self, storm: Storm, rank: int) -> None:
@@ -52,8 +53,9 @@ class Worker(threading.Thread):
         except Exception as exc:
             self.problem = f"{self.name}: {exc!r}"
 
+    @abstractmethod
     def work(self) -> None:
-        raise NotImplementedError
+        """What the thread does; an OSError is none of its faults once its own broker is dead."""
 
 
 class Publisher(Worker):

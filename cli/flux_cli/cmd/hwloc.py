@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 from flux_cli.common import Action, Parser, die, dispatch, open_flux
+from flux_cli.ranks import ranks_of
 
 
 def command(argv: list[str]) -> int:
@@ -16,30 +17,15 @@ def command(argv: list[str]) -> int:
 def _where_arguments(parser: Parser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-l", "--local", action="store_true", help="only the host of this broker")
-    where.add_argument("-r", "--rank", "--ranks", metavar="NODESET", help="only these ranks; default: all")
+    where.add_argument("-r", "--rank", "--ranks", metavar="NODESET", default="all", help="only these ranks")
 
 
 def _topologies(args: argparse.Namespace) -> list[str]:
     """The XML of each rank asked for."""
     with open_flux() as handle:
-        ranks = [int(handle.attr_get("rank"))] if args.local else _ranks(args.rank, int(handle.attr_get("size")))
+        ranks = [int(handle.attr_get("rank"))] if args.local else ranks_of(handle, args.rank)
         requests = [handle.rpc("resource.topo-get", nodeid=rank) for rank in ranks]
         return [request.get_str() for request in requests]
-
-
-def _ranks(text: str | None, size: int) -> list[int]:
-    from flux.idset import IDset
-
-    if text in (None, "all"):
-        return list(range(size))
-    try:
-        ranks = list(IDset(text))
-    except ValueError as exc:
-        die(f"{text} is no set of ranks: {exc}")
-    beyond = [rank for rank in ranks if rank >= size]
-    if beyond or not ranks:
-        die(f"there is no rank {beyond[0] if beyond else text!r}, the instance has ranks 0-{size - 1}")
-    return ranks
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -10,7 +10,8 @@ from flux.errors import FluxError
 from flux_cli.cmd import module_stats
 from flux_cli.common import Action, Column, Parser, add_list_options, die, dispatch, open_flux, print_list
 from flux_cli.message_trace import add_trace_options, trace
-from flux_cli.module_ranks import add_rank_option, load_on, on_ranks, ranks_of
+from flux_cli.module_ranks import add_rank_option, load_on, on_ranks
+from flux_cli.ranks import ranks_of
 
 _STATES = "IRFE"
 _ENOENT = 2

@@ -27,15 +27,9 @@ BOUND = 24 * MIB
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Instance]:
+def rexec() -> Iterator[Instance]:
     with Instance(2, args=[f"--plugins={COMPOSITION}"]) as instance:
         yield instance
-
-
-@pytest.fixture
-def handle(pair: Instance) -> Iterator[flux.Flux]:
-    with flux.Flux(pair.uri) as handle:
-        yield handle
 
 
 def resident(pids: list[int]) -> list[int]:
@@ -73,8 +67,8 @@ class Client:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_output_that_nobody_takes_makes_the_process_wait(pair: Instance, handle: flux.Flux, rank: int) -> None:
-    pids = brokers(pair)
+def test_output_that_nobody_takes_makes_the_process_wait(rexec: Instance, handle: flux.Flux, rank: int) -> None:
+    pids = brokers(rexec)
     before = resident(pids)
     client = Client(handle, ["head", "-c", str(SIZE), "/dev/zero"], rank)
     while not client.received:
@@ -99,8 +93,8 @@ def _sleeps(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-def test_input_is_sent_no_faster_than_it_is_read(pair: Instance, handle: flux.Flux) -> None:
-    pids = brokers(pair)
+def test_input_is_sent_no_faster_than_it_is_read(rexec: Instance, handle: flux.Flux) -> None:
+    pids = brokers(rexec)
     before = resident(pids)
     client = Client(handle, ["wc", "-c"], 1, stdin=SIZE)
     handle.reactor_run()
@@ -109,13 +103,13 @@ def test_input_is_sent_no_faster_than_it_is_read(pair: Instance, handle: flux.Fl
     assert max(now - was for now, was in zip(resident(pids), before, strict=True)) < BOUND
 
 
-def test_a_client_that_is_throttled_and_leaves_takes_its_process_along(pair: Instance) -> None:
-    with flux.Flux(pair.uri) as leaver:
+def test_a_client_that_is_throttled_and_leaves_takes_its_process_along(rexec: Instance) -> None:
+    with flux.Flux(rexec.uri) as leaver:
         client = Client(leaver, ["cat", "/dev/zero"], 1)
         while not client.received:
             leaver.get_reactor().run_once()
     wait_for(lambda: not Path(f"/proc/{client.process.pid}").exists(), what="the end of the process")
-    with flux.Flux(pair.uri) as handle:
+    with flux.Flux(rexec.uri) as handle:
         wait_for(lambda: handle.rpc("rexec.list", {}, nodeid=1).get()["procs"] == [], what="an empty list")
 
 
@@ -170,9 +164,9 @@ def test_attach_to_a_zombie_reaps_it(handle: flux.Flux) -> None:
     assert pid not in [p["pid"] for p in handle.rpc("rexec.list").get()["procs"]]
 
 
-def test_detached_process_goes_on_and_can_be_attached_to_again(pair: Instance, handle: flux.Flux) -> None:
+def test_detached_process_goes_on_and_can_be_attached_to_again(rexec: Instance, handle: flux.Flux) -> None:
     pid = background(handle, "sleep 1000")
-    with flux.Flux(pair.uri) as client:
+    with flux.Flux(rexec.uri) as client:
         read(attach(client, pid), 1)
         for topic, payload in (("attach", {"pid": pid, "flags": 3}), ("wait", {"pid": pid})):
             flags = FLUX_RPC_STREAMING if topic == "attach" else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,6 @@ from flux.testing import Instance
 
 COMPOSITION = Path(__file__).with_name("rexec.toml")
 LIMIT = 30.0
-
-
-@pytest.fixture(scope="module")
-def rexec() -> Iterator[Instance]:
-    with Instance(args=[f"--plugins={COMPOSITION}"]) as instance:
-        yield instance
-
-
-@pytest.fixture
-def handle(rexec: Instance) -> Iterator[flux.Flux]:
-    with flux.Flux(rexec.uri) as handle:
-        yield handle
 
 
 def start(handle: flux.Flux, script: str, **extra: Any) -> Any:

@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,6 @@ from flux.testing import Instance, wait_for
 
 COMPOSITION = Path(__file__).with_name("rexec.toml")
 STDOUT, STDERR, CHANNEL, CREDIT, WAITABLE = 1, 2, 4, 8, 16
-
-
-@pytest.fixture(scope="module")
-def rexec() -> Iterator[Instance]:
-    with Instance(args=[f"--plugins={COMPOSITION}"]) as instance:
-        yield instance
-
-
-@pytest.fixture
-def handle(rexec: Instance) -> Iterator[flux.Flux]:
-    with flux.Flux(rexec.uri) as handle:
-        yield handle
 
 
 def command(*cmdline: str, **extra: Any) -> dict[str, Any]:
