@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flux.idset import IDset
 
-__all__ = ["parse", "parse_map", "share"]
+__all__ = ["mask_of", "parse", "parse_map", "share"]
 
 _WORD = 32  # bits of each number of an hwloc bitmap
 
@@ -35,10 +35,16 @@ def parse(text: str) -> list[int]:
     return ids
 
 
-def _bits(text: str) -> list[int]:
+def mask_of(text: str) -> int:
+    """The number that a bitmap of hwloc stands for, such as "0x1,0x00000013". ValueError when it is none."""
     mask = 0
     for word in text.split(","):
         mask = mask << _WORD | (int(word, 16) if word else 0)
+    return mask
+
+
+def _bits(text: str) -> list[int]:
+    mask = mask_of(text)
     return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
 
 

@@ -17,7 +17,7 @@ from flux_shell.core import ShellCore
 from flux_shell.job import Job
 from flux_shell.journal import Journal
 from flux_shell.mail import Outbox
-from flux_shell.mustache import render
+from flux_shell.mustache import differs_by_rank, render
 from flux_shell.service import Service
 from flux_shell.task import Task
 
@@ -38,6 +38,7 @@ class ShellFace(ShellCore):
         self._held: list[tuple[str, dict[str, Any]]] | None = []
         self._contexts: dict[str, dict[str, Any]] = {"shell.init": {}, "shell.start": {}}
         self.aux: dict[str, Any] = {}
+        self._topology = ""
 
     # -- events of the job
 
@@ -127,6 +128,13 @@ class ShellFace(ShellCore):
     def get_taskmap(self) -> TaskMap:
         return self.job.taskmap
 
+    def get_hwloc_xml(self) -> str:
+        if self.flux is None:
+            raise FluxError(errno.ENOTCONN, "a standalone shell has no resource service to ask for the topology")
+        if not self._topology:
+            self._topology = self.flux.rpc("resource.topo-get").get_str()
+        return self._topology
+
     # -- options, environment, what plugins keep
 
     def getopt(self, name: str) -> Any:
@@ -150,6 +158,12 @@ class ShellFace(ShellCore):
 
     def mustache_render(self, template: str, task: Task | None = None) -> str:
         return render(template, cast("Shell", self), task)
+
+    def rank_mustache_render(self, shell_rank: int, template: str) -> str:
+        return render(template, cast("Shell", self), shell_rank=shell_rank)
+
+    def mustache_is_per_rank(self, template: str) -> bool:
+        return differs_by_rank(template)
 
     # -- the names of man3 for what is named otherwise here
 

@@ -1,65 +1,91 @@
-"""Mustache tags in paths and environment values, such as {{id.dec}} (flux-mini(1), --output; flux-shell(1))."""
+"""Mustache tags in paths, arguments and environment values, such as {{id.dec}} (flux-shell(1), MUSTACHE TEMPLATES)."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from flux.idset import IDset
+import msgspec
+
 from flux.job import fluid
+from flux_shell import facts
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
     from flux_shell.task import Task
 
-__all__ = ["differs_by_task", "render"]
+__all__ = ["differs_by_rank", "render"]
 
-_TAG = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
-_BY_TASK = re.compile(r"\{\{\s*(task|taskid|node|nodeid)\b")
-
-
-def differs_by_task(template: str) -> bool:
-    """True when the template renders differently for different tasks or shells."""
-    return _BY_TASK.search(template) is not None
+LOG_ERR = 3
+_TAG = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
+_BY_RANK = re.compile(r"\{\{\s*(task|taskid|node|nodeid|tmpdir)\b")
 
 
-def render(template: str, shell: Shell, task: Task | None = None) -> str:
-    """The template with its tags replaced; tags that are unknown, or need a task when there is none, stay."""
+def differs_by_rank(template: str) -> bool:
+    """True when the template renders differently for different tasks or shells (flux_shell_mustache_is_per_rank(3))."""
+    return _BY_RANK.search(template) is not None
+
+
+def render(template: str, shell: Shell, task: Task | None = None, shell_rank: int = -1) -> str:
+    """The template with its tags replaced; those that nobody knows, or that need a task when there is none, stay.
+
+    Args:
+        shell_rank: shell for which tags of the node are filled in; this one by default.
+    """
+    if "{{" not in template:
+        return template
+    node = shell.rank if shell_rank < 0 else shell_rank
 
     def replace(match: re.Match[str]) -> str:
-        value = _value(match[1], shell, task)
+        value = _value(match[1], shell, node, task)
         return match[0] if value is None else str(value)
 
-    return _TAG.sub(replace, template) if "{{" in template else template
+    return _TAG.sub(replace, template)
 
 
-def _value(tag: str, shell: Shell, task: Task | None) -> Any:
+def _value(tag: str, shell: Shell, node: int, task: Task | None) -> Any:
     head, _, tail = tag.partition(".")
-    if head in ("id", "jobid"):
-        return fluid.encode(shell.jobid, tail or "f58") if tail in ("", *fluid.ENCODINGS) else None
-    if head in ("node", "nodeid"):
-        return _node_value(tail, shell)
     if head in ("task", "taskid"):
         return _task_value(tail, task)
-    ntasks = shell.job.ntasks
-    values = {"name": shell.job.name, "size": ntasks, "ntasks": ntasks, "nnodes": shell.size}
-    return shell.env.get("FLUX_JOB_TMPDIR") if tag == "tmpdir" else values.get(tag)
+    if head in ("id", "jobid"):
+        value = _id_value(tag, tail or "f58", shell)
+    elif head in ("node", "nodeid"):
+        value = _node_value(tail, facts.rank_info(shell.job, node))
+    else:
+        value = _job_value(tag, shell)
+    return _asked(tag, shell, task) if value is None else value
 
 
-def _node_value(field: str, shell: Shell) -> Any:
-    if field == "name":
-        import socket
+def _id_value(tag: str, encoding: str, shell: Shell) -> str | None:
+    if encoding in fluid.ENCODINGS:
+        return fluid.encode(shell.jobid, encoding)
+    shell.log(LOG_ERR, f"Invalid jobid encoding '{tag}' specified, it is one of {', '.join(fluid.ENCODINGS)}")
+    return None
 
-        return socket.gethostname()
-    node = shell.job.nodes[shell.rank]
-    values: dict[str, Any] = {"": shell.rank, "id": shell.rank, "rank": node.rank, "broker_rank": node.rank}
-    values |= {"cores": node.cores, "gpus": node.gpus, "ncores": len(IDset(node.cores))}
-    return values.get(field)
+
+def _job_value(tag: str, shell: Shell) -> Any:
+    if tag == "name":
+        return shell.job.name or os.path.basename(shell.job.command[0])
+    if tag == "tmpdir":
+        return shell.env.get("FLUX_JOB_TMPDIR")
+    return {"size": shell.job.ntasks, "ntasks": shell.job.ntasks, "nnodes": shell.size}.get(tag)
+
+
+def _node_value(field: str, info: dict[str, Any]) -> Any:
+    named = {"": info["id"], "rank": info["broker_rank"]}
+    value = {**info["resources"], **info, **named}.get(field)
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else value
 
 
 def _task_value(field: str, task: Task | None) -> Any:
     if task is None:
         return None
-    return {"": task.rank, "id": task.rank, "rank": task.rank, "index": task.localid, "localid": task.localid}.get(
-        field
-    )
+    values = {"": task.rank, "id": task.rank, "rank": task.rank, "index": task.localid, "localid": task.localid}
+    return values.get(field)
+
+
+def _asked(tag: str, shell: Shell, task: Task | None) -> Any:
+    """What a plugin says of a tag that is none of ours."""
+    found = shell.call("mustache.render", shell=shell, tag=tag, task=task)
+    return found[0] if found else None

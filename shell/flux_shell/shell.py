@@ -51,10 +51,10 @@ class Shell(ShellFace):
         self.load_initrc()
         self._check_options()
         self._apply_taskmap()
+        self._change_directory()
         self.call("shell.init", shell=self)
         self.logs_by_plugin = True
         self.release_log()
-        self._change_directory()
         self._barrier()
         self._post("shell.init", self._init_event())
         self.call("shell.post-init", shell=self)
@@ -157,7 +157,7 @@ class Shell(ShellFace):
     def _start_tasks(self) -> None:
         own_group = not self.options.get("nosetpgrp")
         for localid, rank in enumerate(self.job.task_ranks(self.rank)):
-            task = Task(rank, localid, list(self.job.command), dict(self.env))
+            task = Task(self, rank, localid, list(self.job.command), dict(self.env))
             task.env["FLUX_TASK_RANK"] = str(rank)
             task.env["FLUX_TASK_LOCAL_ID"] = str(localid)
             task.argv = [render(arg, self, task) for arg in task.argv]

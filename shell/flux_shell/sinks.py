@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flux.errors import FluxError
 from flux.stdio import encode_io
-from flux_shell.mustache import differs_by_task, render
+from flux_shell.mustache import differs_by_rank, render
 
 if TYPE_CHECKING:
     from flux_shell.journal import Journal
@@ -103,7 +103,7 @@ class FileSink:
         self._label = label
         self._flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | (0 if append else os.O_TRUNC)
         self._files: dict[str, int] = {}
-        self.by_task = differs_by_task(template)
+        self.by_task = differs_by_rank(template)
         if not self.by_task:
             self._file(None)
 

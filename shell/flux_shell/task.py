@@ -6,9 +6,17 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-__all__ = ["LaunchError", "Task", "find_program"]
+from flux.errors import FluxError
+from flux_shell.taskio import Reader, pipe
+
+if TYPE_CHECKING:
+    from flux_shell.face import ShellFace
+
+__all__ = ["STREAMS", "LaunchError", "Task", "find_program"]
+
+STREAMS = {"stdout": 1, "stderr": 2}
 
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by the interpreter, and so by what it starts
 
@@ -36,13 +44,14 @@ def find_program(name: str, env: Mapping[str, str]) -> str:
 
 
 class Task:
-    """A task of this shell (contract: `flux.hooks.shell.TaskApi`).
+    """A task of this shell, or another process that it starts (contract: `flux.hooks.shell.TaskApi`).
 
     Attributes:
         terminal: device that becomes its controlling terminal, stdin, stdout and stderr; "" for none.
     """
 
-    def __init__(self, rank: int, localid: int, argv: list[str], env: dict[str, str]) -> None:
+    def __init__(self, shell: ShellFace, rank: int, localid: int, argv: list[str], env: dict[str, str]) -> None:
+        self._shell = shell
         self.rank = rank
         self.localid = localid
         self.argv = argv
@@ -52,6 +61,7 @@ class Task:
         self.status = -1
         self.terminal = ""
         self._fds: dict[int, int] = {}
+        self._channels: set[str] = set()
 
     # -- what plugins call
 
@@ -66,6 +76,27 @@ class Task:
 
     def pass_fd(self, fd: int, target: int = -1) -> None:
         self._fds[fd if target < 0 else target] = fd
+
+    def channel_subscribe(self, name: str, callback: Callable[[bytes, bool], None], lines: bool = True) -> Reader:
+        target = STREAMS.get(name, -1)
+        if self.state != "Init" or (self.terminal and target > 0):
+            reason = "has a terminal" if self.state == "Init" else "is started already"
+            raise FluxError(errno.EINVAL, f"task {self.rank} {reason}: there is no channel {name} to subscribe to")
+        if name in self._channels:
+            raise FluxError(errno.EEXIST, f"the channel {name} of task {self.rank} has a subscriber already")
+        self._channels.add(name)
+        read, write = pipe()
+        self.pass_fd(write, target)
+        if target < 0:
+            self.env[name] = str(write)
+        self._shell.add_completion_ref("channel")
+
+        def on_data(data: bytes, eof: bool) -> None:
+            callback(data, eof)
+            if eof:
+                self._shell.remove_completion_ref("channel")
+
+        return Reader(self._shell.reactor, read, on_data, lines)
 
     def kill(self, signum: int) -> None:
         if self.state == "Running":

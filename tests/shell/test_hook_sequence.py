@@ -20,6 +20,7 @@ SEQUENCE = [
     "shell.start",
     "task.exit",
     "shell.finish",
+    "shell.tasks-complete",
     "shell.exit",
 ]
 

@@ -59,6 +59,23 @@ class TaskApi(Protocol):
     def pass_fd(self, fd: int, target: int = -1) -> None:
         """Let the task inherit fd, under the number target (default: its own); the shell's copy is closed at start."""
 
+    def channel_subscribe(self, name: str, callback: Callable[[bytes, bool], None], lines: bool = True) -> Any:
+        """Take what the task writes to a channel; in task_init, before it is started.
+
+        "stdout" and "stderr" then do not become output of the job: subscribe with `@hookimpl(tryfirst=True)`, before
+        the shell itself does. Any other name is an environment variable, which gets the number of a descriptor.
+
+        Args:
+            callback: called with (data, eof), once with eof; whole lines when lines is true.
+
+        Returns:
+            What reads the channel; its `pause()` and `resume()` make the task wait.
+
+        Raises:
+            FluxError: EEXIST when the channel has a subscriber; EINVAL when the task is started, or has a terminal in
+                place of this channel.
+        """
+
 
 class ShellApi(Protocol):
     """The shell, as plugins see it.
@@ -165,8 +182,17 @@ class ShellApi(Protocol):
     def unsetenv(self, name: str) -> None:
         """Remove a variable from that environment."""
 
+    def get_hwloc_xml(self) -> str:
+        """The topology of this node as hwloc XML. FluxError ENOTCONN when standalone."""
+
     def mustache_render(self, template: str, task: TaskApi | None = None) -> str:
         """The template with its tags filled in; tags of a task stay when none is given (flux-shell(1))."""
+
+    def rank_mustache_render(self, shell_rank: int, template: str) -> str:
+        """The same as the shell of that rank would render it, but for {{tmpdir}}. ValueError when there is none."""
+
+    def mustache_is_per_rank(self, template: str) -> bool:
+        """True when the template has tags that differ by shell or by task."""
 
     def call(self, topic: str, **kwargs: Any) -> list[Any]:
         """Call a hook of the plugin stack, also one that only plugins know (flux_shell_plugstack_call(3))."""
@@ -240,8 +266,24 @@ def shell_finish(shell: ShellApi) -> None:
 
 
 @hookspec
+def shell_tasks_complete(shell: ShellApi) -> None:
+    """All tasks of the job have exited, or their shells are lost; called once, in shell 0.
+
+    Shells may go on, for what holds a completion reference.
+    """
+
+
+@hookspec
 def shell_exit(shell: ShellApi) -> None:
     """The shell is about to exit: give back what was taken."""
+
+
+@hookspec
+def shell_reconnect(shell: ShellApi) -> None:
+    """The shell has lost its broker and found it again (flux-shell(1), --reconnect).
+
+    Its service and the job's events are there again; requests that were pending have failed with ECONNRESET.
+    """
 
 
 @hookspec
@@ -271,3 +313,15 @@ def shell_log(shell: ShellApi, level: int, message: str, component: str) -> None
 @hookspec
 def shell_log_setlevel(shell: ShellApi, level: int, dest: str) -> None:
     """The verbosity was changed. level: 0 for none of what is above notice. dest: "any"."""
+
+
+@hookspec(firstresult=True)
+def mustache_render(shell: ShellApi, tag: str, task: TaskApi | None) -> str | None:
+    """A template has a tag that the shell itself does not know.
+
+    Args:
+        tag: what stands between the braces. task: the one that it is rendered for, if any.
+
+    Returns:
+        What takes its place, or None when the tag is not the plugin's.
+    """

@@ -31,11 +31,9 @@ class Doom:
         self._on_error = bool(shell.options.get("exit-on-error"))
         timeout = str(shell.options.get("exit-timeout", DEFAULT_TIMEOUT))
         self._timeout = None if timeout == "none" else parse_fsd(timeout)
-        self._busy = set(range(shell.size))
         self._timer: Timer | None = None
         if shell.rank == 0:
             shell.on_request("doom", self._told)
-            shell.on_request("tasks-complete", lambda msg: self._complete(msg.payload["shell_rank"]))
 
     @hookimpl
     def task_exit(self, shell: Shell, task: Task) -> None:
@@ -63,22 +61,10 @@ class Doom:
             text = f"rank {rank} {status} and exit-timeout={self._timeout:g}s has expired"
             self._timer = self._shell.reactor.call_later(self._timeout, lambda: self._shell.die(text, _exitcode(info)))
 
-    # -- no task is left: nothing to end
-
     @hookimpl
-    def shell_finish(self, shell: Shell) -> None:
-        if shell.rank:
-            shell.send(0, "tasks-complete", {"shell_rank": shell.rank})
-        else:
-            self._complete(0)
-
-    @hookimpl
-    def shell_lost(self, shell_rank: int) -> None:
-        self._complete(shell_rank)
-
-    def _complete(self, shell_rank: int) -> None:
-        self._busy.discard(shell_rank)
-        if not self._busy and self._timer is not None:
+    def shell_tasks_complete(self) -> None:
+        """Nothing is left to end."""
+        if self._timer is not None:
             self._timer.cancel()
 
 

@@ -11,9 +11,10 @@ from flux.idset import IDset
 from flux.message import Message
 from flux.stdio import decode_io, encode_io
 from flux_shell.limit import Limit
-from flux_shell.mustache import differs_by_task
+from flux_shell.mustache import differs_by_rank
 from flux_shell.sinks import FileSink, JournalSink, RelaySink, Sink, TerminalSink
-from flux_shell.taskio import Reader, pipe
+from flux_shell.task import STREAMS
+from flux_shell.taskio import Reader
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Output"]
 
 LOG_WARNING = 4
-STREAMS = {"stdout": 1, "stderr": 2}
 
 
 class Output:
@@ -91,7 +91,7 @@ class Output:
         out = self._sinks.get("stdout")
         if stream == "stderr" and path == self._option("stdout", "path", "") and out is not None:
             return out
-        if shell.rank and not differs_by_task(path):
+        if shell.rank and not differs_by_rank(path):
             return RelaySink(shell, stream)
         return FileSink(shell, path, label, append)
 
@@ -116,20 +116,18 @@ class Output:
     # -- streams of local tasks
 
     @hookimpl
-    def task_init(self, shell: Shell, task: Task) -> None:
-        for stream, target in STREAMS.items():
-            shell.add_completion_ref("output")
+    def task_init(self, task: Task) -> None:
+        for stream in STREAMS:
             if task.terminal:
                 continue  # its session calls shell.output
-            read, write = pipe()
-            task.pass_fd(write, target)
-            lines = not self._unbuffered[stream]
-            self._readers.append(Reader(shell.reactor, read, partial(self._local, task.rank, stream), lines))
+            take = partial(self._local, task.rank, stream)
+            try:
+                self._readers.append(task.channel_subscribe(stream, take, not self._unbuffered[stream]))
+            except FileExistsError:
+                take(b"", True)  # another plugin has it: the job has no output there
 
     def _local(self, rank: int, stream: str, data: bytes, eof: bool) -> None:
         self._sinks[stream].write(rank, data, eof)
-        if eof:
-            self._shell.remove_completion_ref("output")
         if self._is_full():
             for reader in self._readers:
                 reader.pause()
