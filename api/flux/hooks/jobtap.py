@@ -9,6 +9,9 @@
 
 A policy is a `.py` file, a module or a class with such functions; each takes any subset of its hook's arguments.
 Policies are called in the order they were loaded. All hooks since 0.1; hooks and arguments are added, never removed.
+
+When a policy is loaded it is told of the active jobs, in no order, or as its attribute `load_order` asks for: "state",
+from DEPEND to CLEANUP, each by id, or "-state", from CLEANUP to DEPEND (flux_jobtap_set_load_sort_order(3)).
 """
 
 from __future__ import annotations
@@ -111,6 +114,7 @@ class Job(Protocol):
         jobspec: the jobspec, environment redacted. system: its `attributes.system` as a dict.
         R: resource set (RFC 20), None while it has none. annotations: RFC 27 annotations.
         started: its shells have started. status: wait status of the finish event, -1 before.
+        result: FLUX_JOB_RESULT_* once it has ended; None before.
         end_event: the fatal exception or the finish event, whichever came first; None before.
         dependencies: descriptions of the dependencies that are not met yet.
         perilogs: descriptions of the prologs and epilogs that it waits for.
@@ -130,6 +134,7 @@ class Job(Protocol):
     annotations: dict[str, Any]
     started: bool
     status: int
+    result: int | None
     end_event: Event | None
     dependencies: Iterable[str]
     perilogs: Iterable[str]
@@ -139,7 +144,11 @@ class Job(Protocol):
         """Keep the job in DEPEND until `dependency_remove`; possible until it leaves DEPEND.
 
         Returns:
-            False when the job had a dependency of this description before, met or not: nothing is added.
+            False when the job waits for one of this description already: nothing is added.
+
+        Raises:
+            FluxError: EEXIST when it had one of this description before, which was met. From `job_dependency` after a
+                restart or at load this does no harm: the dependency counts as met.
         """
 
     def dependency_remove(self, description: str) -> None:
@@ -150,6 +159,31 @@ class Job(Protocol):
 
     def post_event(self, name: str, context: Mapping[str, Any] | None = None) -> None:
         """Append to the job's eventlog. FluxError EINVAL for a name of RFC 21 that changes the job's state."""
+
+    def has_event(self, name: str) -> bool:
+        """Whether an event of that name was posted to the job (flux_jobtap_job_event_posted(3))."""
+
+    def set_flag(self, name: str) -> None:
+        """Set a submission flag, "debug" or "immutable". FluxError EINVAL for any other."""
+
+    def jobspec_update(self, updates: Mapping[str, Any]) -> None:
+        """Update the jobspec, unasked and unchecked; a job in SCHED goes back to PRIORITY.
+
+        Args:
+            updates: dotted path, such as "attributes.system.duration", to new value.
+
+        FluxError EINVAL once the job has got its resources, and for a path outside of attributes.
+        """
+
+    def subscribe(self, callback: Callable[[Job, Event], Any]) -> None:
+        """Have callback(job, event) called for each further event of this job, until it is inactive.
+
+        Cheaper than `job_event`, which is called for the events of all jobs. What is subscribed to is forgotten when
+        the job manager restarts: subscribe in `job_create`, or in `job_new` where an isolated policy may miss the
+        first events. Unsubscribe in `plugin_unload`.
+        """
+
+    def unsubscribe(self, callback: Callable[[Job, Event], Any]) -> None: ...
 
     def reprioritize(self, priority: int) -> None:
         """Assign a priority, at any time while the job is in PRIORITY or SCHED."""
@@ -191,6 +225,13 @@ class Manager(Protocol):
     def reprioritize_all(self) -> None:
         """Ask for the priority of every job in PRIORITY and SCHED again."""
 
+    def call(self, topic: str, arguments: Mapping[str, Any] | None = None, job: Job | None = None) -> list[Any]:
+        """Call `plugin_call` of all policies (flux_jobtap_call(3)).
+
+        Returns:
+            What they return and is not None; isolated ones are told, and not waited for.
+        """
+
     def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
         """Call back after delay seconds; the result has `cancel()`. An exception is logged."""
 
@@ -221,6 +262,12 @@ def plugin_unload(manager: Manager) -> None:
 @hookspec
 def plugin_query() -> Mapping[str, Any] | None:
     """`flux jobtap query`: what the policy has to say about itself, as a JSON object."""
+
+
+@hookspec
+@hook_policy(ErrorPolicy.REFUSE)
+def plugin_call(topic: str, arguments: Mapping[str, Any], job: Job | None) -> Any:
+    """Another policy calls its own topic with `manager.call`. An error is raised in that policy."""
 
 
 @hookspec

@@ -15,9 +15,16 @@ from flux.constants import (
 if TYPE_CHECKING:
     from flux.job.event import EventLogEvent
 
-__all__ = ["JobResult"]
+__all__ = ["JobResult", "result_number"]
 
 _RESULT_OF_EXCEPTION = {"cancel": FLUX_JOB_RESULT_CANCELED, "timeout": FLUX_JOB_RESULT_TIMEOUT}
+
+
+def result_number(exception: str | None, waitstatus: int | None) -> int:
+    """FLUX_JOB_RESULT_* of a job that ended with a fatal exception of that type, or with a status as of wait(2)."""
+    if exception is not None:
+        return _RESULT_OF_EXCEPTION.get(exception, FLUX_JOB_RESULT_FAILED)
+    return FLUX_JOB_RESULT_COMPLETED if waitstatus == 0 else FLUX_JOB_RESULT_FAILED
 
 
 class JobResult:
@@ -74,9 +81,7 @@ class JobResult:
     @property
     def result(self) -> int:
         """FLUX_JOB_RESULT_*."""
-        if self.exception is not None and self.exception["severity"] == 0:
-            return _RESULT_OF_EXCEPTION.get(self.exception["type"], FLUX_JOB_RESULT_FAILED)
-        return FLUX_JOB_RESULT_COMPLETED if self.waitstatus == 0 else FLUX_JOB_RESULT_FAILED
+        return result_number(self.exception["type"] if self.fatal and self.exception else None, self.waitstatus)
 
     def as_dict(self) -> dict[str, Any]:
         """The job in the form of RFC 43 attributes: what `flux.job.info.JobInfo` is made of."""

@@ -22,7 +22,7 @@ __all__ = ["Isolation", "read_containment"]
 HOLD = "policy="
 """Description of the dependency of a job that waits for a policy which could not be asked."""
 _DOINGS = frozenset(
-    "dependency_add dependency_remove raise_exception post_event reprioritize annotate "
+    "dependency_add dependency_remove raise_exception post_event set_flag jobspec_update reprioritize annotate "
     "prolog_start prolog_finish epilog_start epilog_finish".split()
 )
 
@@ -81,6 +81,7 @@ class Isolation:
         process = self.processes.pop(name, None)
         if process is not None:
             process.end()
+            self._manager.subscriptions.drop(process.follow)
             self._poison = {entry for entry in self._poison if entry[0] != name}
 
     def implements(self, hook: str) -> bool:
@@ -158,6 +159,8 @@ class Isolation:
         try:
             if method == "reprioritize_all":
                 self._policies.reprioritize_all()
+            elif method in ("subscribe", "unsubscribe"):
+                getattr(self._policies.job(id), method)(self.processes[name].follow)
             elif method in _DOINGS:
                 getattr(self._policies.job(id), method)(*arguments)
         except (FluxError, IllegalEvent) as exc:
@@ -169,6 +172,11 @@ class Isolation:
             return {field: getattr(queue, field) for field in ("name", "enable", "start", "requires")}
         if what == "job":
             return self._policies.job(argument).snapshot()
+        if what == "has_event":
+            return self._policies.job(argument[0]).has_event(argument[1])
+        if what == "call":
+            topic, arguments, id = argument
+            return self._policies.call(topic, arguments, self._policies.job(id) if id else None)
         return [view.snapshot() for view in self._policies.active_jobs()]
 
     def serve(self, process: PolicyProcess, topic: str, allow: int) -> None:

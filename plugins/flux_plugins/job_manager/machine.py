@@ -27,6 +27,7 @@ from flux_plugins.job_manager.job import (
 )
 
 __all__ = [
+    "FLAG_BITS",
     "STATE_EVENTS",
     "Action",
     "IllegalEvent",
@@ -46,7 +47,8 @@ _NAMES = {
     CLEANUP: "CLEANUP",
     INACTIVE: "INACTIVE",
 }
-_FLAG_BITS = {"debug": FLUX_JOB_DEBUG, "immutable": IMMUTABLE}
+FLAG_BITS = {"debug": FLUX_JOB_DEBUG, "immutable": IMMUTABLE}
+"""Flags that a `set-flags` event may set."""
 
 
 class IllegalEvent(ValueError):
@@ -160,7 +162,7 @@ def _invalidate(job: Job, event: Event, context: dict[str, Any]) -> None:
 
 def _set_flags(job: Job, event: Event, context: dict[str, Any]) -> None:
     for flag in context["flags"]:
-        job.flags |= _FLAG_BITS.get(flag, 0)
+        job.flags |= FLAG_BITS.get(flag, 0)
 
 
 def _dependency_add(job: Job, event: Event, context: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from flux_plugins.job_manager.policies import STATE_HOOKS, Policies
 from flux_plugins.job_manager.purge import Purger
 from flux_plugins.job_manager.queues import Queues
 from flux_plugins.job_manager.start import Execution
+from flux_plugins.job_manager.subscriptions import Subscriptions
 from flux_plugins.job_manager.wait import Waits
 from flux_plugins.job_manager.writer import EventWriter
 
@@ -66,6 +67,7 @@ class Manager:
         self.idle = IdleWaits(self)
         self.queues = Queues(lambda _name: self.scheduler.schedule(), self.scheduler.suspend)
         self.policies = Policies(self)
+        self.subscriptions = Subscriptions(lambda exc: self.log.exception(f"a policy that follows a job: {exc}", exc))
         self.lifetime = Lifetime(self)
         self.purger = Purger(self)
         self.housekeeping = Housekeeping(self)
@@ -103,10 +105,14 @@ class Manager:
         for entry in job.events if previous == NEW else (event,):
             self.writer.append(job.id, entry)
             self.journal.publish(job, entry)
-        if job.state != previous:
-            self._entered(job, event, previous)
+        state = job.state
+        results = self._entered(job, event, previous) if state != previous else None
         if self.policies.host.has("job_event"):
             self.policies.host.call("job_event", job=self.policies.view(job), event=event)
+        if job.id in self.subscriptions:
+            self.subscriptions.publish(self.policies.view(job), event)
+        if results is not None:
+            self._act(job, state, results)
         self.advance(job)
 
     def advance(self, job: Job) -> None:
@@ -118,14 +124,15 @@ class Manager:
         for action in next_actions(job):
             self._actions[action](job)
 
-    def _entered(self, job: Job, event: Event, previous: int) -> None:
+    def _entered(self, job: Job, event: Event, previous: int) -> list[Any] | None:
+        """What policies say of a job's new state; None while isolated ones have yet to answer."""
         state = job.state
         hook = STATE_HOOKS[state]
         if self.policies.must_wait(hook):
             hold = self._held[job.id] = Hold(state)
             self.spawn(self._enter_later(job, hold, hook, event, previous), f"{hook} of {job.id}")
-            return
-        self._act(job, state, self.policies.call_for(job, hook, event=event, prev_state=previous))
+            return None
+        return self.policies.call_for(job, hook, event=event, prev_state=previous)
 
     async def _enter_later(self, job: Job, hold: Hold, hook: str, event: Event, previous: int) -> None:
         """Go on once isolated policies have answered, if the job is still where it was."""
@@ -212,6 +219,11 @@ class Manager:
             context["wait_status"] = published["wait_status"] = wait_status
         self.post(job, "exception", context)
         self.flux.event_send("job-exception", published, private=True)
+
+    def update_jobspec(self, job: Job, updates: Mapping[str, Any]) -> None:
+        """Change a jobspec. updates: dotted path to new value."""
+        self.post(job, "jobspec-update", updates)
+        self.policies.call_for(job, "job_update", updates=updates)
 
     def extend(self, job: Job, expiration: float) -> None:
         """Move the end of a running job. expiration: seconds since the epoch, 0 for none."""

@@ -37,6 +37,9 @@ STATE_HOOKS = {
 }
 """State to the hook that is called when a job enters it."""
 
+LOAD_ORDERS = ("none", "state", "-state")
+"""In what order a policy may be told of active jobs when it is loaded: its attribute `load_order`."""
+
 _DIRECTIVE_KEYS = ("load", "conf", "remove", "isolated", "deadline", "on-error", "memory-limit")
 
 
@@ -102,16 +105,24 @@ class Policies:
         view = self.view(job)
         if job.state <= DEPEND:
             for dependency in _dependencies(view):
-                answers = await self.host.call_async("job_dependency", **self._about(view, dependency))
-                _require_scheme(view, dependency, answers)
+                _require_scheme(view, dependency, await self._ask_about(view, dependency))
         self.call_for(job, "job_new")
+
+    async def _ask_about(self, view: JobView, dependency: Mapping[str, Any]) -> list[Any]:
+        """Answers about a dependency; one that was met before a restart is not added again, and that is no error."""
+        try:
+            return await self.host.call_async("job_dependency", **self._about(view, dependency))
+        except FluxError as exc:
+            if exc.errno != errno.EEXIST or view.state == NEW:
+                raise
+            return [True]
 
     async def ask_one(self, name: str, view: JobView) -> None:
         """Ask one policy about a job that was submitted while it could not be asked. FluxError when it refuses it."""
         for hook in ("job_create", "job_validate"):
             await _settled(self.host.call_plugin(name, hook, job=view, conf=self.conf))
         for dependency in _dependencies(view):
-            await self.host.call_async("job_dependency", **self._about(view, dependency))
+            await self._ask_about(view, dependency)
 
     def _about(self, view: JobView, dependency: Mapping[str, Any]) -> dict[str, Any]:
         return {"job": view, "scheme": dependency["scheme"], "dependency": dependency, "manager": self}
@@ -150,23 +161,28 @@ class Policies:
         if containment.isolated:
             process = await self.isolation.start(name, reference, dict(options or {}), containment)
             self.host.register(process.plugin(), name)
-            self._paths[name] = process.file
+            self._paths[name], order = process.file, process.load_order
         else:
             plugin, origin = discovery.load_entry(entry)
             self.host.register(plugin() if inspect.isclass(plugin) else plugin, name)
-            self._paths[name] = origin.file
+            self._paths[name], order = origin.file, getattr(plugin, "load_order", "none")
         try:
             if not containment.isolated:
                 self.host.call_plugin(name, "plugin_load", manager=self, options=dict(options or {}))
                 self.host.call_plugin(name, "conf_update", conf=self.conf)
-            await self._introduce_jobs(name)
+            await self._introduce_jobs(name, order)
         except FluxError:
             self._unload(name)
             raise
         return name
 
-    async def _introduce_jobs(self, name: str) -> None:
+    async def _introduce_jobs(self, name: str, order: str) -> None:
+        if order not in LOAD_ORDERS:
+            raise FluxError(errno.EINVAL, f"{name}: load_order must be {', '.join(LOAD_ORDERS)}, not {order!r}")
         views = [self.view(job) for job in self._manager.jobs.values() if job.state != NEW]
+        if order != "none":
+            sign = -1 if order == "-state" else 1
+            views.sort(key=lambda view: (sign * view.state, view.id))
         for answers in [self.host.call_plugin(name, "job_create", job=view, conf=self.conf) for view in views]:
             await _settled(answers)
         for view in views:
@@ -176,11 +192,13 @@ class Policies:
 
     async def _reintroduce_dependencies(self, name: str, view: JobView) -> None:
         """What a policy of the same name had undertaken before it was removed."""
-        try:
-            for dependency in _dependencies(view):
+        for dependency in _dependencies(view):
+            try:
                 await _settled(self.host.call_plugin(name, "job_dependency", **self._about(view, dependency)))
-        except FluxError as exc:
-            view.raise_exception("dependency", 0, str(exc))
+            except FluxError as exc:
+                if exc.errno != errno.EEXIST:
+                    view.raise_exception("dependency", 0, str(exc))
+                    return
 
     def _unload(self, name: str) -> None:
         if name not in self.isolation.processes:
@@ -269,6 +287,9 @@ class Policies:
     def reprioritize_all(self) -> None:
         for job in list(self._manager.jobs.values()):
             self._manager.reprioritize(job)
+
+    def call(self, topic: str, arguments: Mapping[str, Any] | None = None, job: JobView | None = None) -> list[Any]:
+        return self.host.call("plugin_call", topic=topic, arguments=arguments or {}, job=job)
 
     def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
         return self.flux.loop.call_later(max(delay, 0.0), self._guarded, callback)

@@ -100,7 +100,7 @@ class PolicyProcess:
     """The job manager's side of an isolated policy.
 
     Attributes:
-        file: of the policy. hooks: that it implements.
+        file: of the policy. hooks: that it implements. load_order: see flux-jobtap-plugins(7).
         broken: why it is not asked at present, "" while it is. restarts: how often its process was replaced.
     """
 
@@ -109,6 +109,7 @@ class PolicyProcess:
     ) -> None:
         self.name, self.containment = name, containment
         self.file, self.hooks, self.broken, self.restarts = "", [], "", 0
+        self.load_order = "none"
         self.seconds = 0.0
         self._load = {"op": "load", "name": name, "reference": reference, "options": dict(options)}
         self._load["memory_limit"] = containment.memory_limit
@@ -247,7 +248,7 @@ class PolicyProcess:
 
     def plugin(self) -> SimpleNamespace:
         """An object that implements the policy's hooks by asking the process, for a PluginHost."""
-        return SimpleNamespace(**{hook: self._forward(hook) for hook in self.hooks if hook != "plugin_load"})
+        return SimpleNamespace(**{hook: self._forward(hook) for hook in self.hooks})
 
     def _forward(self, hook: str) -> Any:
         specification = getattr(jobtap, hook)
@@ -275,6 +276,11 @@ class PolicyProcess:
         """Call a hook for what it does, not for its answer."""
         job: JobView = arguments.pop("job")
         self._notify(hook, {"hook": hook, "arguments": arguments, "job": job.snapshot()})
+
+    def follow(self, view: JobView, event: Mapping[str, Any]) -> None:
+        """Tell it of an event of a job that it has subscribed to."""
+        if self._ready:
+            self._send({"op": "event", "event": event, "job": view.snapshot()})
 
     def request(self, request: dict[str, Any]) -> asyncio.Future[Any]:
         """Have a service of the policy's answer a request: {topic, payload, userid, rolemask}."""
@@ -337,7 +343,7 @@ class PolicyProcess:
             self._arm()
         elif op == "loaded":
             self._disarm()
-            self.file = message["file"]
+            self.file, self.load_order = message["file"], message["load_order"]
             self._take_over(message["hooks"])
         elif op == "do":
             self._home.perform(self.name, message["id"], message["method"], message["arguments"])

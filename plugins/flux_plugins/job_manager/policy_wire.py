@@ -1,6 +1,6 @@
 """What the job manager and the process of an isolated policy tell each other: MessagePack maps, each after its length.
 
-To the process: load, call, notify, forget, service, found. From it: loaded, failed, result, error, do, ask, serve.
+To the process: load, call, notify, event, forget, service, found. From it: loaded, result, error, do, ask, serve.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ JOB_FIELDS = (
     "annotations",
     "started",
     "status",
+    "result",
     "end_event",
     "perilogs",
 )

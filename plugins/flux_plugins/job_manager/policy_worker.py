@@ -65,11 +65,13 @@ class RemoteJob:
         return [text for text, met in self._known.items() if not met]
 
     def dependency_add(self, description: str) -> bool:
-        if description in self._known:
-            return False
-        self._known[description] = False
-        self._do("dependency_add", description)
-        return True
+        met = self._known.get(description)
+        if met:
+            raise FluxError(errno.EEXIST, f"the job had a dependency {description} before, which was met")
+        if met is None:
+            self._known[description] = False
+            self._do("dependency_add", description)
+        return met is None
 
     def dependency_remove(self, description: str) -> None:
         if self._known.get(description, True):
@@ -82,6 +84,28 @@ class RemoteJob:
 
     def post_event(self, name: str, context: Mapping[str, Any] | None = None) -> None:
         self._do("post_event", name, context)
+
+    def has_event(self, name: str) -> bool:
+        found: bool = self._worker.ask("has_event", (self.id, name))
+        return found
+
+    def set_flag(self, name: str) -> None:
+        self._do("set_flag", name)
+
+    def jobspec_update(self, updates: Mapping[str, Any]) -> None:
+        self._do("jobspec_update", updates)
+
+    def subscribe(self, callback: Callable[[RemoteJob, Mapping[str, Any]], Any]) -> None:
+        self._worker.followers.setdefault(self.id, []).append(callback)
+        self._do("subscribe")
+
+    def unsubscribe(self, callback: Callable[[RemoteJob, Mapping[str, Any]], Any]) -> None:
+        followers = self._worker.followers.get(self.id, [])
+        if callback in followers:
+            followers.remove(callback)
+        if not followers:
+            self._worker.followers.pop(self.id, None)
+            self._do("unsubscribe")
 
     def reprioritize(self, priority: int) -> None:
         self._do("reprioritize", priority)
@@ -126,6 +150,7 @@ class Worker:
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._services: dict[str, Callable[[Any], Any]] = {}
+        self.followers: dict[int, list[Callable[[RemoteJob, Mapping[str, Any]], Any]]] = {}
         self._uri = ""
         self.host = PluginHost("job-manager", jobtap, _raise)
         self.conf: dict[str, Any] = {}
@@ -193,7 +218,8 @@ class Worker:
         self.host.register(plugin() if inspect.isclass(plugin) else plugin, message["name"])
         self.host.call("plugin_load", manager=self, options=message["options"])
         self.host.call("conf_update", conf=self.conf)
-        self.send(op="loaded", file=origin.file, hooks=self.host.hooks_of(message["name"]))
+        order = getattr(plugin, "load_order", "none")
+        self.send(op="loaded", file=origin.file, hooks=self.host.hooks_of(message["name"]), load_order=order)
 
     def _on_call(self, message: dict[str, Any]) -> None:
         started = time.perf_counter()
@@ -203,7 +229,18 @@ class Worker:
         self.send(op="result", seq=message["seq"], seconds=elapsed, **result)
 
     def _on_notify(self, message: dict[str, Any]) -> None:
-        self._call(message)
+        try:
+            self._call(message)
+        except FluxError as exc:
+            if exc.errno != errno.EEXIST:  # else it is told of a job again, one of whose dependencies was met
+                raise
+
+    def _on_event(self, message: dict[str, Any]) -> None:
+        job = self._job(message["job"])
+        for follower in tuple(self.followers.get(job.id, ())):
+            follower(job, message["event"])
+        if job.state == FLUX_JOB_STATE_INACTIVE:
+            self.followers.pop(job.id, None)
 
     def _call(self, message: dict[str, Any]) -> list[Any]:
         hook, arguments = message["hook"], message["arguments"]
@@ -240,7 +277,7 @@ class Worker:
 
         return Flux(self._uri)
 
-    def _ask(self, what: str, argument: Any = None) -> Any:
+    def ask(self, what: str, argument: Any = None) -> Any:
         """Ask the job manager and wait for its answer; what else comes meanwhile is kept for later."""
         self.send(op="ask", what=what, argument=argument)
         while True:
@@ -254,16 +291,20 @@ class Worker:
                 raise SystemExit(0)
 
     def queue(self, name: str | None) -> Any:
-        return SimpleNamespace(**self._ask("queue", name))
+        return SimpleNamespace(**self.ask("queue", name))
 
     def job(self, id: int) -> RemoteJob:
-        return self._job(self._ask("job", id))
+        return self._job(self.ask("job", id))
 
     def active_jobs(self) -> list[RemoteJob]:
-        return [self._job(snapshot) for snapshot in self._ask("active_jobs")]
+        return [self._job(snapshot) for snapshot in self.ask("active_jobs")]
 
     def reprioritize_all(self) -> None:
         self.send(op="do", id=0, method="reprioritize_all", arguments=())
+
+    def call(self, topic: str, arguments: Mapping[str, Any] | None = None, job: Any = None) -> list[Any]:
+        results: list[Any] = self.ask("call", (topic, arguments or {}, job.id if job else 0))
+        return results
 
     def call_later(self, delay: float, callback: Callable[[], Any]) -> Timer:
         timer = Timer(callback)

@@ -29,6 +29,7 @@ from flux_plugins.job_manager.job import DEPEND, PRIORITY, SCHED, Job
 from flux_plugins.job_manager.machine import IllegalEvent, transition
 from flux_plugins.job_manager.policies import STATE_HOOKS
 from flux_plugins.job_manager.recorded import Recorded, read
+from flux_plugins.job_manager.subscriptions import Subscriptions
 from flux_plugins.job_manager.view import JobView
 
 __all__ = ["Replay", "main"]
@@ -52,6 +53,7 @@ class Replay:
         self._jobs: dict[int, Job] = {}
         self._now = 0.0
         self._timers: list[tuple[float, int, SimpleNamespace]] = []
+        self.subscriptions = Subscriptions(_raise)
         self._count = itertools.count()
 
     def load(self, reference: str, options: Mapping[str, Any]) -> None:
@@ -117,6 +119,8 @@ class Replay:
             results = self.host.call(STATE_HOOKS[job.state], job=view, event=event, prev_state=previous)
             self._compare(job, n, results)
         self.host.call("job_event", job=view, event=event)
+        if job.id in self.subscriptions:
+            self.subscriptions.publish(view, event)
 
     def _compare(self, job: Job, n: int, results: list[Any]) -> None:
         if not results:
@@ -170,6 +174,9 @@ class Replay:
     def _events(self, job: Job) -> list[dict[str, Any]]:
         return self._recorded[job.id].events
 
+    def update_jobspec(self, job: Job, updates: Mapping[str, Any]) -> None:
+        self._differ(job, f"jobspec updated: {', '.join(updates)}")
+
     def raise_exception(self, job: Job, type: str, severity: int, note: str = "") -> None:
         how = "ended by an exception" if severity == 0 else f"given an exception of severity {severity}"
         self._differ(job, f"{how}: {type}: {note}")
@@ -201,6 +208,9 @@ class Replay:
                     if priority is not UNAVAILABLE:
                         self.set_priority(job, priority)
 
+    def call(self, topic: str, arguments: Mapping[str, Any] | None = None, job: JobView | None = None) -> list[Any]:
+        return self.host.call("plugin_call", topic=topic, arguments=arguments or {}, job=job)
+
     def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
         timer = SimpleNamespace(callback=callback)
         timer.cancel = lambda: setattr(timer, "callback", None)
@@ -209,6 +219,10 @@ class Replay:
 
     def register_service(self, topic: str, callback: Callable[[Any], Any], allow: int = 1) -> None:
         """Nobody asks while jobs are replayed."""
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _answer(request: Mapping[str, Any]) -> dict[str, Any]:

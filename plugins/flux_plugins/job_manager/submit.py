@@ -92,6 +92,7 @@ def _begin(manager: Manager, job: Job, submission: Submission) -> None:
 
 def _refuse(manager: Manager, job: Job, reason: Exception) -> str:
     del manager.jobs[job.id]
+    manager.subscriptions.end(job.id)
     manager.policies.call_for(job, "job_destroy")
     return str(reason)
 

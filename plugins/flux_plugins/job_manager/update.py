@@ -113,8 +113,7 @@ class Updates:
 
     def _apply(self, job: Job, updates: dict[str, Any]) -> None:
         was_sched = job.state == SCHED
-        self._manager.post(job, "jobspec-update", updates)
-        self._manager.policies.call_for(job, "job_update", updates=updates)
+        self._manager.update_jobspec(job, updates)
         if not was_sched:
             self._manager.reprioritize(job)
 

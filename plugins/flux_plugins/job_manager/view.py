@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
-from flux_plugins.job_manager.job import Event, Job
-from flux_plugins.job_manager.machine import STATE_EVENTS
+from flux.job.outcome import result_number
+from flux_plugins.job_manager.job import RUN, Event, Job
+from flux_plugins.job_manager.machine import FLAG_BITS, STATE_EVENTS
 from flux_plugins.job_manager.policy_wire import JOB_FIELDS
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ class JobView:
         return self._job.status
 
     @property
+    def result(self) -> int | None:
+        end = self._job.end_event
+        if end is None:
+            return None
+        return result_number(end["context"]["type"] if end["name"] == "exception" else None, self._job.status)
+
+    @property
     def dependencies(self) -> list[str]:
         return [text for text, met in self._job.dependencies.items() if not met]
 
@@ -106,10 +114,12 @@ class JobView:
         return {**found, "jobspec": self._job.jobspec, "dependencies": self._job.dependencies}
 
     def dependency_add(self, description: str) -> bool:
-        if description in self._job.dependencies:
-            return False
-        self._manager.post(self._job, "dependency-add", {"description": description})
-        return True
+        met = self._job.dependencies.get(description)
+        if met:
+            raise FluxError(errno.EEXIST, f"the job had a dependency {description} before, which was met")
+        if met is None:
+            self._manager.post(self._job, "dependency-add", {"description": description})
+        return met is None
 
     def dependency_remove(self, description: str) -> None:
         if self._job.dependencies.get(description, True):
@@ -124,6 +134,30 @@ class JobView:
         if name in STATE_EVENTS:
             raise FluxError(errno.EINVAL, f"{name} changes what the job is and cannot be posted by a policy")
         self._manager.post(self._job, name, context)
+
+    def has_event(self, name: str) -> bool:
+        return any(event["name"] == name for event in self._job.events)
+
+    def set_flag(self, name: str) -> None:
+        bit = FLAG_BITS.get(name)
+        if bit is None:
+            raise FluxError(errno.EINVAL, f"no flag {name!r}: a policy may set {' or '.join(FLAG_BITS)}")
+        if not self._job.flags & bit:
+            self._manager.post(self._job, "set-flags", {"flags": [name]})
+
+    def jobspec_update(self, updates: Mapping[str, Any]) -> None:
+        if self._job.state >= RUN:
+            raise FluxError(errno.EINVAL, "the jobspec of a job that has got its resources cannot be updated")
+        if not updates or not all(key.startswith("attributes.") for key in updates):
+            raise FluxError(errno.EINVAL, f"keys of an update begin with attributes., not so in {', '.join(updates)}")
+        self._manager.update_jobspec(self._job, updates)
+
+    def subscribe(self, callback: Callable[[JobView, Event], Any]) -> None:
+        if self._job.is_active:
+            self._manager.subscriptions.add(self._job.id, callback)
+
+    def unsubscribe(self, callback: Callable[[JobView, Event], Any]) -> None:
+        self._manager.subscriptions.remove(self._job.id, callback)
 
     def reprioritize(self, priority: int) -> None:
         self._manager.set_priority(self._job, priority)

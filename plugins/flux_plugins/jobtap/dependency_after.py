@@ -36,6 +36,7 @@ class DependencyAfter:
 
     def __init__(self) -> None:
         self._waiting: dict[int, list[Waiting]] = {}
+        self._targets: dict[int, Job] = {}
 
     @hookimpl
     def job_dependency(self, job: Job, scheme: str, dependency: Mapping[str, Any], manager: Manager) -> bool | None:
@@ -51,18 +52,24 @@ class DependencyAfter:
             reject(f"dependency {description} can never be satisfied")
         if met is None and (job.dependency_add(description) or description in job.dependencies):
             self._waiting.setdefault(target.id, []).append(Waiting(job, kind, description))
+            self._targets[target.id] = target
+            target.subscribe(self._on_event)
         return True
 
     @hookimpl
-    def job_event(self, job: Job, event: Mapping[str, Any]) -> None:
-        if job.id in self._waiting and event["name"] in ("start", "clean"):
-            self._resolve(job)
+    def plugin_unload(self) -> None:
+        for target in self._targets.values():
+            target.unsubscribe(self._on_event)
 
-    def _resolve(self, target: Job) -> None:
-        waiting = self._waiting.pop(target.id)
-        still = [entry for entry in waiting if not _settle(entry, target)]
+    def _on_event(self, target: Job, event: Mapping[str, Any]) -> None:
+        if event["name"] not in ("start", "clean"):
+            return
+        still = [entry for entry in self._waiting.pop(target.id, ()) if not _settle(entry, target)]
         if still:
             self._waiting[target.id] = still
+        else:
+            self._targets.pop(target.id, None)
+            target.unsubscribe(self._on_event)
 
     @hookimpl
     def plugin_query(self) -> dict[str, Any]:

@@ -204,3 +204,28 @@ def test_a_name_without_a_proper_type_or_scope_is_refused(jobs: Jobs) -> None:
     assert jobs.refusal("hold", **strings(("mesh", "up"))) == "string:mesh: type must be in, out or inout, not up"
     refusal = jobs.refusal("hold", **strings(("mesh", "in"), scope="room"))
     assert refusal == "string:mesh: scope must be user or global, not room"
+
+
+def fluid(value: object, kind: str = "in", **more: str) -> dict:
+    return {"dependencies": [{"scheme": "fluid", "value": str(value), "type": kind, **more}]}
+
+
+def test_a_job_gives_out_its_own_id(jobs: Jobs) -> None:
+    first = jobs.submit("hold")
+    waits = jobs.submit("exit", "0", **fluid(f58(first)))
+    also = jobs.submit("exit", "0", **fluid(JobID(first).dec, "inout"))
+    after = jobs.submit("exit", "0", **fluid(JobID(first).hex))
+    assert jobs.wait_event(waits, "dependency-add")["context"] == {"description": f"fluid={f58(first)}/{f58(first)}"}
+    assert jobs.eventlog(after).count("dependency-add") == 2, (
+        "the job itself, and the one that gives its id out as well"
+    )
+    jobs.cancel(first)
+    assert all(jobs.wait(jobid)["success"] for jobid in (waits, also, after))
+    jobs.wait(first)
+    assert jobs.wait(jobs.submit("exit", "0", **fluid(first)))["success"], "it is over"
+
+
+def test_ids_that_are_none_are_refused(jobs: Jobs) -> None:
+    assert jobs.refusal("hold", **fluid("x!")) == "fluid: x! is not a job id"
+    assert jobs.refusal("hold", **fluid(1)) == "fluid: job 1 not found"
+    assert jobs.refusal("hold", **fluid(1, "up")) == "fluid:1: type must be in, out or inout, not up"
