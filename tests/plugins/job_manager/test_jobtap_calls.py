@@ -78,7 +78,7 @@ def test_a_subscription_ends_with_the_job(jobs: Jobs, load: Any) -> None:
         return [entry[1] for entry in jobs.rpc("job-manager.policy.seen")["seen"] if entry != "after all"]
 
     wait_for(lambda: names()[-1:] == ["clean"], what="the last event")
-    assert [name for name in names() if name in NORMAL_LIFE] == [name for name in NORMAL_LIFE[1:]]
+    assert [name for name in names() if name in NORMAL_LIFE] == NORMAL_LIFE[1:]
     last = jobs.rpc("job-manager.policy.seen")["seen"][-1]
     assert last == [followed, "clean", FLUX_JOB_RESULT_CANCELED]
 
