@@ -11,15 +11,38 @@ from flux_cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["list_plugins", "start", "stdin_objects"]
+__all__ = ["answer_each"]
 
 _KEYS = ("jobspec", "userid", "urgency", "flags")
 
 
-def start(name: str, description: str, kind: Any, argv: list[str]) -> Any:
+def answer_each(name: str, description: str, kind: Any, argv: list[str], answer: Callable[..., tuple[str, int]]) -> int:
+    """A whole command: with each job on stdin, a line on stdout.
+
+    Args:
+        kind: class of the stack of plugins.
+        answer: called with the stack and what is known of a job (RFC 14 jobspec, userid, urgency, flags); gives the
+            line and the exit code that it means.
+
+    Returns:
+        The first exit code that is not 0.
+    """
+    stack = _start(name, description, kind, argv)
+    if stack.args.list_plugins:
+        return _list_plugins(stack)
+    code = 0
+    for info in _stdin_objects(stack.args.jobspec_only):
+        line, wrong = answer(stack, info)
+        code = code or wrong
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    return code
+
+
+def _start(name: str, description: str, kind: Any, argv: list[str]) -> Any:
     """A stack of plugins, started unless they are only to be listed."""
     parser = Parser(name, description, add_help=False, allow_abbrev=False)
     parser.add_argument("--jobspec-only", action="store_true", help="lines are jobspecs, nothing around them")
@@ -36,7 +59,7 @@ def start(name: str, description: str, kind: Any, argv: list[str]) -> Any:
     return stack
 
 
-def list_plugins(stack: Any) -> int:
+def _list_plugins(stack: Any) -> int:
     """Print what is installed."""
     print("Available plugins:")
     for name, text in stack.available().items():
@@ -44,7 +67,7 @@ def list_plugins(stack: Any) -> int:
     return 0
 
 
-def stdin_objects(jobspec_only: bool) -> Iterator[dict[str, Any]]:
+def _stdin_objects(jobspec_only: bool) -> Iterator[dict[str, Any]]:
     """The jobs on stdin, as validators and frobnicators are told of them. CommandError for what is none."""
     for line in sys.stdin.buffer:
         if not line.strip():

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-import struct
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -18,6 +16,7 @@ from flux.core.ledger import PendingLedger
 from flux.core.stream import SocketChannel
 from flux.errors import FluxError, ProtocolError
 from flux.message import EVENT, FLAG_NORESPONSE, FLAG_UPSTREAM, NODEID_ANY, REQUEST, RESPONSE, Message
+from flux_cli.local_socket import admit
 from flux_cli.proxy_upstream import ProxyUpstream
 
 __all__ = ["ProxyRouter"]
@@ -93,14 +92,9 @@ class ProxyRouter:
             sock, _ = self._listener.accept()
         except BlockingIOError:
             return
-        _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid != os.getuid():
-            sock.send(bytes((errno.EPERM,)))
-            sock.close()
-            return
-        sock.send(b"\0")
-        client = _Client(self, sock)
-        self._clients[client.uuid] = client
+        if admit(sock):
+            client = _Client(self, sock)
+            self._clients[client.uuid] = client
 
     def lost(self, client: _Client) -> None:
         """A client went away."""

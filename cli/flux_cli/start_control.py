@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ import msgspec
 
 from flux.errors import FluxError, as_flux_error
 from flux.message import FLAG_NORESPONSE, REQUEST, FrameDecoder, Message, encode_frame
+from flux_cli.local_socket import admit
 
 __all__ = ["Brokers", "ControlSocket"]
 
@@ -78,14 +78,9 @@ class ControlSocket:
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
-        _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid != os.getuid():
-            sock.send(bytes((errno.EPERM,)))
-            sock.close()
-            return
-        sock.send(b"\0")
-        self._clients[sock] = FrameDecoder()
-        self._brokers.watch(sock.fileno(), partial(self._receive, sock))
+        if admit(sock):
+            self._clients[sock] = FrameDecoder()
+            self._brokers.watch(sock.fileno(), partial(self._receive, sock))
 
     def _receive(self, sock: socket.socket) -> None:
         try:

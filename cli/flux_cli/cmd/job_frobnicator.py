@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 
-from flux_cli.job_filters import list_plugins, start, stdin_objects
+from flux_cli.job_filters import answer_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.job.frobnicator import JobFrobnicator
 
 
 def command(argv: list[str]) -> int:
     from flux.job.frobnicator import JobFrobnicator
 
-    stack: JobFrobnicator = start("job-frobnicator", "Change jobs, from lines of JSON on stdin.", JobFrobnicator, argv)
-    if stack.args.list_plugins:
-        return list_plugins(stack)
-    for info in stdin_objects(stack.args.jobspec_only):
-        sys.stdout.write(json.dumps(stack.answer(info)) + "\n")
-        sys.stdout.flush()
-    return 0
+    return answer_each("job-frobnicator", "Change jobs, from lines of JSON on stdin.", JobFrobnicator, argv, _answer)
+
+
+def _answer(stack: JobFrobnicator, info: dict[str, Any]) -> tuple[str, int]:
+    return json.dumps(stack.answer(info)), 0

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-
-from flux_cli.job_filters import list_plugins, start, stdin_objects
+from flux_cli.job_filters import answer_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.job.validator import JobValidator
 
 
 def command(argv: list[str]) -> int:
-    from flux.job.validator import JobValidator, ValidatorJobInfo
+    from flux.job.validator import JobValidator
 
-    stack: JobValidator = start("job-validator", "Validate jobs, from lines of JSON on stdin.", JobValidator, argv)
-    if stack.args.list_plugins:
-        return list_plugins(stack)
-    code = 0
-    for info in stdin_objects(stack.args.jobspec_only):
-        result = stack.validate(ValidatorJobInfo(info))
-        if stack.args.jobspec_only and not result.success:
-            code = 1
-        sys.stdout.write(f"{result}\n")
-        sys.stdout.flush()
-    return code
+    return answer_each("job-validator", "Validate jobs, from lines of JSON on stdin.", JobValidator, argv, _answer)
+
+
+def _answer(stack: JobValidator, info: dict[str, Any]) -> tuple[str, int]:
+    result = stack.validate(info)
+    return str(result), int(stack.args.jobspec_only and not result.success)
