@@ -94,3 +94,19 @@ def test_no_file_is_made_outside(tmp_path: Path, path: str) -> None:
     with pytest.raises(ValueError, match=r"path below|leads out"):
         unpack(str(folder), path, {"mode": 0o100644, "data": "x"})
     assert not (tmp_path / "x").exists()
+
+
+def test_the_older_spelling_with_tags(run: Run, tree: Path, tmp_path: Path) -> None:
+    assert run("filemap", "map", "--tags=ds1,ds2", "-C", str(tree), "data/text").returncode == 0
+    assert run("filemap", "map", "-Tds2", "-C", str(tree), "data/large").returncode == 0
+    assert run("filemap", "list", "--tags=ds1,ds2").stdout == "data/text\ndata/text\ndata/large\n"
+    assert len(run("filemap", "list", "-Tds2", "--blobref").stdout.splitlines()) == 3
+    found = run("run", "-o", "stage-in.tags=ds2", "sh", "-c", "cat $FLUX_JOB_TMPDIR/data/text")
+    assert found.stdout == "some text\n", found.stderr
+    out = tmp_path / "out"
+    out.mkdir()
+    for _ in range(2):
+        assert run("filemap", "get", "-T", "ds2", "-C", str(out), "data/l*").returncode == 0
+    assert (out / "data" / "large").read_bytes() == (tree / "data" / "large").read_bytes()
+    assert run("filemap", "unmap", "--tags=ds1,ds2").returncode == 0
+    assert run("filemap", "list", "-Tds1").stderr == "flux-filemap: KVS lookup archive.ds1: No such file or directory\n"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StageIn"]
 
-_KEYS = ("names", "pattern", "destination")
+_KEYS = ("names", "tags", "pattern", "destination")
 
 
 class StageIn:
@@ -30,7 +30,7 @@ class StageIn:
         scope, path = _destination(str(options.get("destination") or shell.env["FLUX_JOB_TMPDIR"]))
         if scope == "global" and shell.rank:
             return
-        names = options.get("names") or "main"
+        names = options.get("names") or options.get("tags") or "main"
         for name in names if isinstance(names, list) else str(names).split(","):
             _extract(shell, name, path, str(options.get("pattern") or "*"))
 
