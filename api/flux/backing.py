@@ -38,10 +38,12 @@ class BackingStore(ABC):
     Attributes:
         path: where the content is, for people: a file, a folder, a URL.
         full: only a reserve is left. What was stored is safe; nothing new should come until a `store` clears it.
+        beside: `load` may be called in a second thread, and does not wait for a `store` that is under way.
     """
 
     path: str
     full: bool = False
+    beside: bool = False
 
     @abstractmethod
     def load(self, digest: bytes) -> bytes:
@@ -94,8 +96,9 @@ class CheckpointPut(msgspec.Struct):
 class BackingModule(Module, ABC):
     """Serves a backing store on rank 0. A subclass gives the `name` and `opener`.
 
-    The store has one thread of its own, so that the broker's loop never waits for a disk. Stores that arrive in one
-    loop turn are one `store`. A blob that does not fit its digest is an error (EIO), and never served.
+    The store has one thread of its own, so that the broker's loop never waits for a disk, and one that loads when it
+    can do that `beside`. Stores that arrive in one loop turn are one `store`. A blob that does not fit its digest is an
+    error (EIO), and never served.
     `content-backing.store-batch` is private to modules of this project; load-many, store-many and validate-many are
     those of `flux.blobs`.
     """
@@ -136,6 +139,7 @@ class BackingModule(Module, ABC):
         self._digest_size = len(self._hash(b"").digest())
         opener = await self.opener()
         self._thread = ThreadPoolExecutor(1, self.name)
+        self._beside = ThreadPoolExecutor(1, f"{self.name}-load")
         try:
             self.backing = await self.in_order(opener)
             await self.flux.rpc("content.register-backing", {"name": self.name, "batch": True})
@@ -148,6 +152,7 @@ class BackingModule(Module, ABC):
             await self.flux.rpc("content.unregister-backing")
         except OSError as exc:
             self.log.error("the content cache could not be flushed", error=str(exc))
+        await self.flux.loop.run_in_executor(None, self._beside.shutdown)
         await self.in_order(self.backing.close)
         self._thread.shutdown()
 
@@ -166,9 +171,23 @@ class BackingModule(Module, ABC):
 
     @request("load", service=_SERVICE)
     def load(self, msg: Message) -> Any:
-        work = functools.partial(self._load, self._digest(msg))
-        self.in_order(work).add_done_callback(functools.partial(self._loaded, msg))
+        digest = self._digest(msg)
+        answer = self._loaded_beside if self.backing.beside else self._loaded
+        self._reading(self._load, digest).add_done_callback(functools.partial(answer, msg, digest))
         return DEFERRED
+
+    def _reading(self, work: Callable[[Any], T], what: Any) -> asyncio.Future[T]:
+        """Run work that loads: beside the stores, of which it misses those under way, or after them."""
+        if self.backing.beside:
+            return self.flux.loop.run_in_executor(self._beside, work, what)
+        return self.in_order(functools.partial(work, what))
+
+    def _loaded_beside(self, msg: Message, digest: bytes, result: asyncio.Future[bytes]) -> None:
+        if isinstance(result.exception(), FileNotFoundError):  # its store may be under way
+            again = self.in_order(functools.partial(self._load, digest))
+            again.add_done_callback(functools.partial(self._loaded, msg, digest))
+        else:
+            self._loaded(msg, digest, result)
 
     def _load(self, digest: bytes) -> bytes:
         blob = self.backing.load(digest)
@@ -177,7 +196,7 @@ class BackingModule(Module, ABC):
             raise FluxError(errno.EIO, text)
         return blob
 
-    def _loaded(self, msg: Message, result: asyncio.Future[bytes]) -> None:
+    def _loaded(self, msg: Message, _digest: bytes, result: asyncio.Future[bytes]) -> None:
         error = result.exception()
         if error is None:
             self.respond(msg, result.result() or None)
@@ -189,7 +208,7 @@ class BackingModule(Module, ABC):
     @request("load-many", service=_SERVICE)
     async def load_many(self, msg: Message) -> bytes | None:
         digests = split_digests(msg.raw or b"", self._digest_size)
-        return await self.in_order(lambda: self._load_many(digests))
+        return await self._reading(self._load_many, digests)
 
     def _load_many(self, digests: list[bytes]) -> bytes | None:
         blobs: list[bytes | None] = []

@@ -38,7 +38,7 @@ from flux_plugins.content.settings import Settings
 __all__ = ["Content"]
 
 _BACKLOG = 32 << 20  # bytes that may wait for the backing store before those who store more have to wait
-_MOST = 2  # times content.purge-target-size is what clean blobs may take between two heartbeats
+_MOST = 5  # times content.purge-target-size is what clean blobs may take between two heartbeats
 _NO_BACKING = "there is no content backing store"
 
 

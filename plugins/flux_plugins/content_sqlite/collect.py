@@ -27,7 +27,7 @@ class RowCollector(Collector):
     """Epochs of a database's blobs.
 
     Args:
-        database: used by one thread, as all of it.
+        database: used by the thread that stores, but for `touch`.
 
     Attributes:
         touching: there has been a collection, loads have to be told to `touch`.
@@ -39,7 +39,8 @@ class RowCollector(Collector):
         self._touched: set[bytes] = set()
 
     def info(self, epoch: int, get_count: bool) -> dict[str, int]:
-        self._note_touched()
+        with self.database.loading:
+            self._note_touched(self.database.db)
         if not self.touching:
             (self.database.epoch,) = self._one("SELECT coalesce(max(epoch), 0) FROM objects")
         (last,) = self._one("SELECT coalesce(max(rowid), 0) FROM objects")
@@ -57,20 +58,20 @@ class RowCollector(Collector):
         present = sum(
             self._one("SELECT count(*) FROM objects WHERE hash = CAST(? AS TEXT)", digest)[0] for digest in digests
         )
-        self._write(_TOUCH, [(epoch, digest, epoch) for digest in digests])
+        self._write(self.database.db, _TOUCH, [(epoch, digest, epoch) for digest in digests])
         return present
 
     def touch(self, digest: bytes) -> None:
-        """A blob has been loaded and may be referred to again. Noted with many others, at the latest by `sweep`."""
+        """A blob is loaded, under `Database.loading`, and may be referred to again: noted by `sweep` at the latest."""
         self._touched.add(digest)
         if len(self._touched) % _TOUCHED_AT_ONCE == 0:
             with contextlib.suppress(FluxError):  # a load succeeds all the same; sweep tries again, and tells
-                self._note_touched()
+                self._note_touched(self.database.reader)
 
-    def _note_touched(self) -> None:
+    def _note_touched(self, db: sqlite3.Connection) -> None:
         if self._touched:
             epoch = self.database.epoch
-            self._write(_TOUCH, [(epoch, digest, epoch) for digest in self._touched])
+            self._write(db, _TOUCH, [(epoch, digest, epoch) for digest in self._touched])
             self._touched.clear()
 
     def sweep(self, epoch: int, cursor: int, high_water: int, delete_cap: int, window: int) -> tuple[int, int]:
@@ -80,10 +81,11 @@ class RowCollector(Collector):
         """
         if not self.touching or epoch >= self.database.epoch:
             raise FluxError(errno.ESTALE, f"the collection of epoch {epoch} is not under way: begin with gc-info")
-        self._note_touched()
         end = min(cursor + window, high_water)
-        rows = self._all(_STALE, cursor, end, epoch, delete_cap)
-        self._write("DELETE FROM objects WHERE rowid = ?", rows)
+        with self.database.loading:
+            self._note_touched(self.database.db)
+            rows = self._all(_STALE, cursor, end, epoch, delete_cap)
+            self._write(self.database.db, "DELETE FROM objects WHERE rowid = ?", rows)
         reached = rows[-1][0] if len(rows) == delete_cap else max(end, cursor)
         if reached >= high_water > 0 and self._shrink():
             reached = high_water - 1
@@ -110,10 +112,10 @@ class RowCollector(Collector):
         except sqlite3.Error as exc:
             self.database.fail("reading", exc)
 
-    def _write(self, statement: str, rows: list[Any]) -> None:
+    def _write(self, db: sqlite3.Connection, statement: str, rows: list[Any]) -> None:
         try:
-            with self.database.db:
-                self.database.db.execute("BEGIN")
-                self.database.db.executemany(statement, rows)
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(statement, rows)
         except sqlite3.Error as exc:
             self.database.fail("writing", exc)

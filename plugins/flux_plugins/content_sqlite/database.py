@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 import time
 from typing import Any, NoReturn
 
@@ -51,6 +52,8 @@ class Database(CollectingStore):
 
     Attributes:
         epoch: what new blobs are marked with. collector: removes those that are not in use.
+        reader: the connection that loads; another one in write-ahead mode, where reading does not wait for writing.
+        loading: held while a blob is loaded, so that one is not removed before it is known to be in use.
 
     Raises:
         FluxError: EIO, with SQLite's own words, or ENOSPC, here and in every method.
@@ -71,19 +74,22 @@ class Database(CollectingStore):
         self.compress_from = compress_from
         self.epoch = 0
         self.collector = RowCollector(self)
+        self.loading = threading.Lock()
         self._reserve = Reserve(f"{path}.reserve", reserve)
         synchronous = synchronous or ("NORMAL" if durable else "OFF")
         self.config = {"journal_mode": journal_mode, "synchronous": synchronous}
         try:
-            self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self.db = _connect(path)
             self.db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only of a new file
-            self.db.execute(f"PRAGMA journal_mode={journal_mode}")
+            (mode,) = self.db.execute(f"PRAGMA journal_mode={journal_mode}").fetchone()
             self.db.execute(f"PRAGMA synchronous={synchronous}")
             self.db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self.db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             if check:
                 self._check()
             self._make_tables()
+            self.beside = mode == "wal"
+            self.reader = _connect(path) if self.beside else self.db
         except sqlite3.Error as exc:
             self.fail("opening", exc)
         self.full = not self._reserve.take()
@@ -106,6 +112,7 @@ class Database(CollectingStore):
         raise FluxError(code, f"{doing} {self.path}: {exc}") from None
 
     def close(self) -> None:
+        self.reader.close()
         self.db.close()
         self._reserve.release()
 
@@ -151,17 +158,19 @@ class Database(CollectingStore):
         return unpacked
 
     def load(self, digest: bytes) -> bytes:
-        row = self._row("SELECT size, object FROM objects WHERE hash = CAST(? AS TEXT)", digest)
-        if self.collector.touching:
-            self.collector.touch(digest)
+        with self.loading:
+            row = self._row("SELECT size, object FROM objects WHERE hash = CAST(? AS TEXT)", digest)
+            if self.collector.touching:
+                self.collector.touch(digest)
         return self._unpack(digest, *row)
 
     def validate(self, digest: bytes) -> None:
-        self._row("SELECT 1 FROM objects WHERE hash = CAST(? AS TEXT)", digest)
+        with self.loading:
+            self._row("SELECT 1 FROM objects WHERE hash = CAST(? AS TEXT)", digest)
 
     def _row(self, query: str, digest: bytes) -> Any:
         try:
-            row = self.db.execute(query, (digest,)).fetchone()
+            row = self.reader.execute(query, (digest,)).fetchone()
         except sqlite3.Error as exc:
             self.fail("reading", exc)
         if row is None:
@@ -215,3 +224,7 @@ class Database(CollectingStore):
             return 0
         disk = os.statvfs(folder)
         return disk.f_bavail * disk.f_frsize
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -52,6 +52,24 @@ def test_what_was_stored_outlives_the_process_and_long_blobs_are_compressed(path
     again.close()
 
 
+def test_a_blob_is_loaded_while_others_are_being_written(path):
+    database = Database(path)
+    database.store(pairs(b"there"))
+    database.db.execute("BEGIN IMMEDIATE")
+    database.db.execute("DELETE FROM objects")
+    assert database.load(digest(b"there")) == b"there"
+    database.db.execute("ROLLBACK")
+    database.close()
+
+
+def test_without_a_write_ahead_log_one_connection_does_all(path):
+    database = Database(path, journal_mode="DELETE")
+    assert not database.beside
+    database.store(pairs(b"there"))
+    assert database.load(digest(b"there")) == b"there"
+    database.close()
+
+
 def test_unknown_blobs(path):
     database = Database(path)
     for ask in (database.load, database.validate):
