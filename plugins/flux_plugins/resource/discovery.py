@@ -42,6 +42,8 @@ def join(parts: Iterable[Rlist]) -> Rlist:
 def configured(conf: Mapping[str, Any], hosts: list[str]) -> ResourceSet | None:
     """The inventory of the `[resource]` table: the entries of `config`, or the R in the file `path`; else None.
 
+    What the file `scheduling` holds goes with either, as the key of that name.
+
     Args:
         hosts: host name of each rank; entries of `config` are given to the ranks of their hosts.
 
@@ -49,19 +51,37 @@ def configured(conf: Mapping[str, Any], hosts: list[str]) -> ResourceSet | None:
     """
     table = conf.get("resource") or {}
     if "config" in table:
-        return _from_entries(table["config"], hosts)
-    return read_R(table["path"]) if "path" in table else None
+        inventory = _from_entries(table["config"], hosts)
+    elif "path" in table:
+        inventory = read_R(table["path"])
+    else:
+        return None
+    if "scheduling" not in table:
+        return inventory
+    return ResourceSet({**inventory.to_dict(), "scheduling": _read_json("scheduling", table["scheduling"])})
 
 
 def read_R(path: str) -> ResourceSet:
     """R (RFC 20) from a JSON file. FluxError ENOENT and its like, EINVAL when it is no R."""
+    content = _read_json("path", path)
     try:
-        with open(path) as file:
-            return ResourceSet(json.load(file))
-    except OSError as exc:
-        raise FluxError(exc.errno or errno.EIO, f"resource path {path}: {exc.strerror}") from None
+        return ResourceSet(content)
     except ValueError as exc:
         raise FluxError(errno.EINVAL, f"resource path {path}: {exc}") from None
+
+
+def _read_json(key: str, path: str) -> Any:
+    """A JSON object from the file that a key of the table [resource] names."""
+    try:
+        with open(path) as file:
+            content = json.load(file)
+    except OSError as exc:
+        raise FluxError(exc.errno or errno.EIO, f"resource {key} {path}: {exc.strerror}") from None
+    except ValueError as exc:
+        raise FluxError(errno.EINVAL, f"resource {key} {path}: {exc}") from None
+    if not isinstance(content, dict):
+        raise FluxError(errno.EINVAL, f"resource {key} {path}: not a JSON object")
+    return content
 
 
 def _from_entries(entries: Any, hosts: list[str]) -> ResourceSet:

@@ -33,7 +33,8 @@ class Discovery:
     """Gathers what ranks have, up the tree, and on rank 0 decides where the inventory is taken from.
 
     Attributes:
-        hostname: this rank's. cpus: those of the cores that it has to offer, by the system's numbers.
+        hostname: this rank's. hosts: that of each rank. cpus: of the cores that it offers, by the system's
+            numbers.
         job: the job of the enclosing instance that this instance is.
     """
 
@@ -51,6 +52,10 @@ class Discovery:
     def _table(self) -> Mapping[str, Any]:
         return self._resource.conf.get("resource") or {}
 
+    @property
+    def hosts(self) -> list[str]:
+        return list(Hostlist(self._resource.attrs.get("hostlist") or [self.hostname] * self._resource.size))
+
     def start(self) -> None:
         """Report what this rank has. On rank 0, also look for what says what the inventory is."""
         if self._table.get("norestrict"):
@@ -65,12 +70,11 @@ class Discovery:
 
     def _configure(self) -> None:
         resource = self._resource
-        hosts = list(Hostlist(resource.attrs.get("hostlist") or [self.hostname] * resource.size))
         self._modes = read_verify(self._table, is_job="jobid" in resource.attrs)
-        wanted = configured(resource.conf, hosts)
+        wanted = configured(resource.conf, self.hosts)
         excluded = self._table.get("exclude")
         if excluded:
-            resource.status.excluded = target_ranks(excluded, hosts)
+            resource.status.excluded = target_ranks(excluded, self.hosts)
         if wanted is not None:
             resource.define(wanted, "configuration")
         self.job.follow(take_R=wanted is None and not self._table.get("rediscover"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flux.errors import FluxError
+from flux.eventlog import Event as Entry
 from flux.message import Message
 from flux.module import Module, Subscribers
 
@@ -59,6 +60,11 @@ class Journal:
         if name in PERSISTENT:
             self._store(event)
         return now
+
+    def remember(self, events: Iterable[Entry]) -> None:
+        """What happened in earlier runs comes before what has happened in this one."""
+        earlier = [{"timestamp": entry.timestamp, "name": entry.name, "context": entry.context} for entry in events]
+        self._events[:0] = earlier[-self.limit // 2 :]
 
     def _keep(self, event: Event) -> None:
         self._events.append(event)

@@ -7,10 +7,11 @@ authority: it defines the instance's R when the inventory is complete.
 from __future__ import annotations
 
 import errno
+import time
 from typing import Any
 
 from flux.errors import FluxError, ProtocolError
-from flux.eventlog import Event, decode
+from flux.eventlog import decode
 from flux.idset import IDset
 from flux.kvs import lookup_async
 from flux.message import Message
@@ -20,6 +21,7 @@ from flux.resource.Rlist import Rlist
 from flux_plugins.resource.acquire import Acquisition
 from flux_plugins.resource.availability import Availability
 from flux_plugins.resource.discovery import read_R, with_nodelist
+from flux_plugins.resource.history import history_limit, replay, trimmed, with_ranks_of
 from flux_plugins.resource.inventory import Discovery
 from flux_plugins.resource.journal import Journal, journal_limit
 from flux_plugins.resource.protocol import (
@@ -68,10 +70,12 @@ class Resource(Module):
             if self.broker.attrs.get("broker.recovery-mode") is None:  # else there is an instance to repair, not to use
                 self._availability.follow()
             lookup_async(self.flux, EVENTLOG, namespace="primary").then(self._restore)
-        self._discovery.start()
+        else:
+            self._discovery.start()
 
     def reconfigured(self, conf: dict[str, Any]) -> None:
         self.journal.limit = journal_limit(conf.get("resource") or {})
+        history_limit(conf.get("resource") or {})
 
     def stop(self) -> None:
         self.acquisition.end(errno.ECANCELED)
@@ -101,24 +105,21 @@ class Resource(Module):
         self.acquisition.offer()
 
     def _restore(self, lookup: Any) -> None:
-        """Drain what an earlier run of the instance had drained (RFC 44)."""
+        """Drain what an earlier run of the instance had drained (RFC 44), then see what there is."""
         data = stored(self, EVENTLOG, lookup)
         try:
             events = decode(data or b"")
         except ValueError as exc:
             self.log.error(f"{EVENTLOG}: {exc}")
-            return
-        for event in events:
-            self._replay(event)
+            events = []
+        kept = trimmed(events, time.time() - history_limit(self.conf.get("resource") or {}))
+        if len(kept) < len(events):
+            self._store.put_eventlog(kept)
+        self._discovery.start()
+        drains = with_ranks_of(kept, self._discovery.hosts)
+        self.journal.remember(drains)
+        replay(drains, self.status)
         self.acquisition.update()
-
-    def _replay(self, event: Event) -> None:
-        context = event.context
-        if event.name == "drain":
-            reason, overwrite = context.get("reason"), context.get("overwrite", 0)
-            self.status.apply_drain(IDset(context["idset"]) - self.status.excluded, event.timestamp, reason, overwrite)
-        elif event.name == "undrain":
-            self.status.apply_undrain(IDset(context["idset"]))
 
     # -- the scheduler
 
@@ -235,7 +236,7 @@ class Resource(Module):
         self._require_leader()
         ranks = self._ranks_of(req.targets)
         self.status.undrain(ranks, req.mode)
-        context = {"idset": str(ranks), "nodelist": self._names(ranks)}
+        context = {"idset": str(ranks), "nodelist": self._names(ranks), "overwrite": int(req.mode is not None)}
         if req.reason:
             context["reason"] = req.reason
         self.journal.post("undrain", context)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import Any
 
 from flux.errors import FluxError
-from flux.eventlog import Event
+from flux.eventlog import Event, encode
 from flux.kvs import KVSTxn
 from flux.kvs.patient import PatientCommit
 from flux.module import Module
@@ -34,6 +35,11 @@ class Store:
         """Add an event (RFC 18, decoded) to the eventlog."""
         self._schedule()
         self._txn.append(EVENTLOG, Event(**event).encode())
+
+    def put_eventlog(self, events: Iterable[Event]) -> None:
+        """Put other events in the place of the eventlog."""
+        self._schedule()
+        self._txn.put_raw(EVENTLOG, encode(events))
 
     def _schedule(self) -> None:
         if not self._txn.ops:
