@@ -12,7 +12,7 @@ import pytest
 from flux.testing import Instance
 
 SITE = """
-import os, time
+import os, threading
 
 class Site:
     def validate(self, job):
@@ -20,7 +20,7 @@ class Site:
         if name == "refused":
             return (1, "a bad name")
         if name == "hangs":
-            time.sleep(600)
+            threading.Event().wait()
         if name == "dies":
             os._exit(3)
 """

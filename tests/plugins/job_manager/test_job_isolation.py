@@ -12,7 +12,7 @@ from jobs_kit import NORMAL_LIFE, Jobs
 
 from flux.testing import wait_for
 
-HEAD = "import os, signal, time\nfrom flux.hooks.jobtap import UNAVAILABLE, hookimpl, reject\n"
+HEAD = "import os, signal\nfrom flux.hooks.jobtap import UNAVAILABLE, hookimpl, reject\n"
 
 
 @pytest.fixture(autouse=True)
@@ -126,19 +126,20 @@ def test_limits_that_make_no_sense_are_refused(jobs: Jobs, tmp_path: Path, words
 def test_killing_its_process_changes_no_outcome(jobs: Jobs, tmp_path: Path) -> None:
     """The process is killed while it is asked about a job; its successor answers."""
     gate = tmp_path / "gate"
+    os.mkfifo(gate)
     body = f"""
 @hookimpl
 def job_state_priority(job):
     open({str(tmp_path / "asked")!r}, "a").close()
-    while not os.path.exists({str(gate)!r}):
-        time.sleep(0.01)
+    open({str(gate)!r}).close()
     return 99
 """
     load(jobs, tmp_path, body, "--deadline=60s")
     jobid = jobs.submit("exit", "0")
     wait_for((tmp_path / "asked").exists)
     pid = jobs.rpc("job-manager.stats-get")["isolated"]["policy.py"]["pid"]
-    gate.touch()
+    (tmp_path / "open").touch()
+    (tmp_path / "open").replace(gate)  # holds up nobody who comes now; the first waits at what was there before
     os.kill(pid, signal.SIGKILL)
     assert jobs.wait(jobid)["success"]
     assert jobs.names(jobid) == NORMAL_LIFE
