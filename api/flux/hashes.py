@@ -24,13 +24,15 @@ def hasher(name: str) -> Callable[[bytes], Any]:
     """
     if name not in DIGEST_SIZES:
         raise FluxError(errno.EINVAL, f"unknown content hash {name!r}: it may be {' or '.join(DIGEST_SIZES)}")
+    function: Callable[[bytes], Any]
     if name != "blake3":
         import hashlib  # with a library of some size, which most who know of hashes do not use
 
-        function: Callable[[bytes], Any] = getattr(hashlib, name)
+        function = getattr(hashlib, name)
         return function
     try:
         from blake3 import blake3
     except ImportError:
         raise FluxError(errno.ENOSYS, "content hash blake3 needs the Python package blake3") from None
-    return blake3  # type: ignore[no-any-return,unused-ignore]
+    function = blake3
+    return function

@@ -127,8 +127,6 @@ class Hostlist:
     def __eq__(self, other: object) -> bool:
         return self._hosts == other._hosts if isinstance(other, Hostlist) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload

@@ -197,8 +197,6 @@ class IDset:
     def __eq__(self, other: object) -> bool:
         return self._b == other._b if isinstance(other, IDset) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
     def __or__(self, other: IDsetLike) -> IDset:
         return self.union(other)
 

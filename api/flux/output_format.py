@@ -288,8 +288,7 @@ class OutputFormat:
     def sort_items(self, items: list[Any]) -> list[Any]:
         """Sort in place: nothing before numbers before text; returns the list."""
         for key, reverse in reversed(self.sort_keys):
-            get = attrgetter(key)
-            items.sort(key=lambda item, get=get: _rank(get(item)), reverse=reverse)  # type: ignore[misc]
+            items.sort(key=_ranking(attrgetter(key)), reverse=reverse)
         return items
 
     def print_items(
@@ -349,6 +348,10 @@ def _nearest(field: str, fields: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(field, list(fields), 1)
     return f", did you mean '{near[0]}'?" if near else ""
+
+
+def _ranking(get: Callable[[Any], Any]) -> Callable[[Any], tuple[int, Any]]:
+    return lambda item: _rank(get(item))
 
 
 def _rank(value: Any) -> tuple[int, Any]:

@@ -166,9 +166,10 @@ class QueueList:
 
     def __getattr__(self, name: str) -> QueueInfo:
         try:
-            return self.__dict__["_queues"][name]  # type: ignore[no-any-return]
+            found: QueueInfo = self.__dict__["_queues"][name]
         except KeyError:
             raise AttributeError(f"there is no queue {name}") from None
+        return found
 
 
 def _chosen(config: Mapping[str, Any], wanted: list[str]) -> list[str]:

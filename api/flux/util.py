@@ -108,7 +108,7 @@ class CLIMain:
 
         logger = self.logger or logging.getLogger()
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(levelname)s: %(message)s")
-        code: object = 0
+        code: str | int | None = 0
         try:
             main_func()
         except SystemExit as e:
@@ -118,4 +118,4 @@ class CLIMain:
             code = 1
         finally:
             logging.shutdown()
-        sys.exit(code)  # type: ignore[arg-type]
+        sys.exit(code)

@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     broker = Broker(composition, options)
     if (fd := os.environ.pop(ERROR_FD, "")).isdecimal():
-        broker.report_error = lambda error: report_through(int(fd), error, broker.rank)  # type: ignore[method-assign]
+        broker.report_error = lambda error: report_through(int(fd), error, broker.rank)
     return broker.run()
 
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from flux.hooks.kernel import BootInfo, Bootstrap
 from flux.message import FLAG_NORESPONSE, NODEID_ANY, REQUEST, ROLE_LOCAL, ROLE_OWNER, Message
 from flux.module import Module
 from flux.module.options import decode_options
+from flux.module.runner import ModuleRunner
 from flux_kernel.attributes import Attributes
 from flux_kernel.composition import Composition
 from flux_kernel.composition_plan import PlannedPlugin
@@ -79,6 +80,9 @@ class Broker:
         options: attributes, configuration and initial program.
         classes: plugin classes already imported, by entry.
         environ: the process environment, which bootstrap methods look at.
+
+    Attributes:
+        report_error: tells people why this broker ends, on stderr; a launcher of many may put another function here.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Broker:
         self.uuid = str(uuid4())
         self.attrs = Attributes()
         self.preforked: dict[str, Any] = {}
+        self.report_error: Callable[[FluxError], None] = self._print_error
         self.boot: Bootstrap
         self.switch: Switch
         self.loader: Loader
@@ -106,8 +111,7 @@ class Broker:
         self._plan: list[PlannedPlugin] = []
         self._own_rundir = ""
 
-    def report_error(self, error: FluxError) -> None:
-        """Tell people why this broker ends; a launcher of many may put a function of its own here."""
+    def _print_error(self, error: FluxError) -> None:
         sys.stderr.write(f"flux-broker: rank {self.rank}: {error}\n")
 
     # -- before the loop
@@ -249,13 +253,20 @@ class Broker:
         """The loaded modules as `module.list` shows them."""
         return self.loader.describe()
 
+    @property
+    def _runner(self) -> ModuleRunner:
+        """What runs the broker's own methods."""
+        runner = self.loader.modules["broker"].runner
+        assert runner is not None
+        return runner
+
     def extend(self, module: Module) -> None:
         """Answer what a module handles for service "broker" as methods of this broker, until `retract`."""
-        self.loader.modules["broker"].runner.adopt(module.runner)  # type: ignore[union-attr]
+        self._runner.adopt(module.runner)
 
     def retract(self, module: Module) -> None:
         """Undo `extend`."""
-        self.loader.modules["broker"].runner.disown(module.runner)  # type: ignore[union-attr]
+        self._runner.disown(module.runner)
 
     def _interrupted(self, signum: int) -> None:
         if self.switch.has_service("state-machine"):
@@ -272,7 +283,7 @@ class Broker:
     def log(self, level: int, text: str) -> None:
         """Log a line: to the log service once there is one, before that to stderr when it matters."""
         if hasattr(self, "switch") and self.switch.has_service("log"):
-            self.loader.modules["broker"].runner.log.log(level, text)  # type: ignore[union-attr]
+            self._runner.log.log(level, text)
         elif level <= 4 or self.options.verbose:
             sys.stderr.write(f"flux-broker: rank {self.rank}: {text}\n")
 

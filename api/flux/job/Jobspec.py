@@ -65,24 +65,25 @@ class Jobspec(JobspecAttributes):
     def __eq__(self, other: object) -> bool:
         return self.jobspec == other.jobspec if isinstance(other, Jobspec) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
     # --- sections -------------------------------------------------------------------------
 
     @property
     def resources(self) -> list[dict[str, Any]]:
         """The resources section."""
-        return self.jobspec["resources"]  # type: ignore[no-any-return]
+        resources: list[dict[str, Any]] = self.jobspec["resources"]
+        return resources
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks section."""
-        return self.jobspec["tasks"]  # type: ignore[no-any-return]
+        tasks: list[dict[str, Any]] = self.jobspec["tasks"]
+        return tasks
 
     @property
     def version(self) -> int:
         """The jobspec version."""
-        return self.jobspec["version"]  # type: ignore[no-any-return]
+        version: int = self.jobspec["version"]
+        return version
 
     def resource_walk(self) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any], int]]:
         """Yield (parent, resource, count) depth first, parents first.

@@ -58,6 +58,10 @@ class JobspecAttributes:
         except KeyError:
             return None
 
+    def _text(self, key: str) -> str | None:
+        found: str | None = self._get(key)
+        return found
+
     @property
     def duration(self) -> float:
         """Time limit in seconds, 0 for none; set from a number, an FSD string or a timedelta."""
@@ -70,7 +74,7 @@ class JobspecAttributes:
     @property
     def queue(self) -> str | None:
         """The queue the job goes to."""
-        return self._get("system.queue")  # type: ignore[no-any-return]
+        return self._text("system.queue")
 
     @queue.setter
     def queue(self, queue: str) -> None:
@@ -79,7 +83,7 @@ class JobspecAttributes:
     @property
     def name(self) -> str | None:
         """The job's name."""
-        return self._get("system.job.name")  # type: ignore[no-any-return]
+        return self._text("system.job.name")
 
     @name.setter
     def name(self, name: str) -> None:
@@ -88,7 +92,7 @@ class JobspecAttributes:
     @property
     def cwd(self) -> str | None:
         """Working directory of the job."""
-        return self._get("system.cwd")  # type: ignore[no-any-return]
+        return self._text("system.cwd")
 
     @cwd.setter
     def cwd(self, cwd: str | os.PathLike[str]) -> None:
@@ -97,7 +101,8 @@ class JobspecAttributes:
     @property
     def environment(self) -> dict[str, str | None] | None:
         """The entire environment of the job; a value of None unsets a variable."""
-        return self._get("system.environment")  # type: ignore[no-any-return]
+        found: dict[str, str | None] | None = self._get("system.environment")
+        return found
 
     @environment.setter
     def environment(self, environ: Mapping[str, str | None]) -> None:
@@ -107,7 +112,7 @@ class JobspecAttributes:
     @property
     def stdin(self) -> str | None:
         """File that tasks read from."""
-        return self._get("system.shell.options.input.stdin.path")  # type: ignore[no-any-return]
+        return self._text("system.shell.options.input.stdin.path")
 
     @stdin.setter
     def stdin(self, path: str | os.PathLike[str]) -> None:
@@ -116,7 +121,7 @@ class JobspecAttributes:
     @property
     def stdout(self) -> str | None:
         """File that tasks' standard output goes to; may hold mustache tags such as {{id}}."""
-        return self._get("system.shell.options.output.stdout.path")  # type: ignore[no-any-return]
+        return self._text("system.shell.options.output.stdout.path")
 
     @stdout.setter
     def stdout(self, path: str | os.PathLike[str]) -> None:
@@ -125,7 +130,7 @@ class JobspecAttributes:
     @property
     def stderr(self) -> str | None:
         """File that tasks' standard error goes to; may hold mustache tags such as {{id}}."""
-        return self._get("system.shell.options.output.stderr.path")  # type: ignore[no-any-return]
+        return self._text("system.shell.options.output.stderr.path")
 
     @stderr.setter
     def stderr(self, path: str | os.PathLike[str]) -> None:

@@ -53,8 +53,6 @@ class ResourceSet:
     def __eq__(self, other: object) -> bool:
         return self.impl == other.impl if isinstance(other, ResourceSet) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
     # --- ask ------------------------------------------------------------------------------
 
     @property

@@ -54,8 +54,6 @@ class Rlist(ResourceSetImplementation):
     def __eq__(self, other: object) -> bool:
         return self._r == other._r if isinstance(other, Rlist) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
     # --- ask ------------------------------------------------------------------------------
 
     def nnodes(self) -> int:

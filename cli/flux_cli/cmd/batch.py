@@ -85,7 +85,7 @@ def _stdin() -> str:
         raise CommandError("stdin does not appear to be a script: it is not text in UTF-8") from None
 
 
-def _with_directives(args: Any, argv: list[str], name: str, script: str) -> argparse.Namespace:
+def _with_directives(args: argparse.Namespace, argv: list[str], name: str, script: str) -> argparse.Namespace:
     """The options of the script's directives, with those of the command line, which win, after them."""
     from flux_cli.directives import parse_directives
 
@@ -102,8 +102,8 @@ def _with_directives(args: Any, argv: list[str], name: str, script: str) -> argp
             raise CommandError(f"argument parsing failed at {name} line {directive.line}: {exc}", 2) from None
         words += directive.words
     if not words:
-        return args  # type: ignore[no-any-return]
+        return args
     both = [*words, *argv]
     args = _parser(both).parse_args(both)
     submit_options.drop_double_dash(args.command)
-    return args  # type: ignore[no-any-return]
+    return args

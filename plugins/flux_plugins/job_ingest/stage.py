@@ -245,6 +245,7 @@ def _raise_refusal(answer: dict[str, Any]) -> None:
 
 def _jobspec(answer: dict[str, Any]) -> dict[str, Any]:
     _raise_refusal(answer)
-    if not isinstance(answer.get("data"), dict):
+    jobspec = answer.get("data")
+    if not isinstance(jobspec, dict):
         raise FluxError(errno.EPROTO, "job-frobnicator: no jobspec came back")
-    return answer["data"]  # type: ignore[no-any-return]
+    return jobspec
