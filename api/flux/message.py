@@ -1,9 +1,9 @@
 """Flux messages (RFC 3), without I/O: bytes in, messages out.
 
 A `Message` keeps its payload in the form it arrived in, an object or bytes, and converts
-it once and only when asked. `encode_frame` and `FrameDecoder` are the framed form for UNIX
-stream sockets; `encode_parts` and `decode_parts` the multipart form for ZeroMQ. The bytes are those that
-stock Flux sends: frame magic in host order, topics and routes without NUL.
+it once and only when asked. `encode_parts` and `decode_parts` are the multipart form for ZeroMQ,
+`flux.frames` has the form for UNIX stream sockets. The bytes are those that stock Flux sends: topics and
+routes without NUL.
 """
 
 from __future__ import annotations
@@ -20,18 +20,12 @@ __all__ = [
     "ANY",
     "CONTROL",
     "EVENT",
-    "LARGE",
-    "MAX_MESSAGE",
     "REQUEST",
     "RESPONSE",
-    "FrameDecoder",
     "Message",
     "decode_parts",
-    "encode_frame",
     "encode_parts",
-    "encode_pieces",
     "msg_typestr",
-    "without",
 ]
 
 REQUEST, RESPONSE, EVENT, CONTROL = 1, 2, 4, 8
@@ -47,18 +41,9 @@ NODEID_UPSTREAM = 0xFFFFFFFE
 ROLE_OWNER, ROLE_USER, ROLE_LOCAL, ROLE_ADMIN = 1, 2, 4, 8
 
 PROTO_MAGIC, PROTO_VERSION, PROTO_SIZE = 0x8E, 1, 20
-FRAME_MAGIC = (0xFFEE0012).to_bytes(4, "little")
-FRAME_HEADER = 8
-MAX_MESSAGE = (1 << 30) + (1 << 16)
-"""Largest frame accepted, in bytes: a content blob of 1 GiB (RFC 10) and its envelope."""
-LARGE = 32 << 10
-"""From how many bytes on a payload, or what is missing of a frame, is worth a system call rather than a copy."""
-_GROWTH = 32
 
 _pack_proto = struct.Struct(">BBBBIIII").pack
 _unpack_proto = struct.Struct(">BBBBIIII").unpack
-_pack_long = struct.Struct(">BI").pack
-_unpack_u32 = struct.Struct(">I").unpack_from
 
 
 def _plain(obj: Any) -> Any:
@@ -73,7 +58,6 @@ _json_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 _json_decode = msgspec.json.Decoder().decode
 
 T = TypeVar("T")
-Buffer = TypeVar("Buffer", bytes, memoryview)
 _TYPE_NAMES = {REQUEST: "request", RESPONSE: "response", EVENT: "event", CONTROL: "control"}
 
 
@@ -88,17 +72,18 @@ class Message:
         matchtag: matchtag (request, response) or status (control).
         topic: topic string; "" for control messages.
         routes: the route stack, oldest hop (the sender) first; None when there is no delimiter.
+        frame: the bytes of an event for a stream socket, once `flux.frames` has made them; else None.
 
     A payload object received from another module of the same broker is that module's own
     object: treat it as read-only.
     """
 
     __slots__ = (
-        "_frame",
         "_obj",
         "_raw",
         "aux",
         "flags",
+        "frame",
         "matchtag",
         "rolemask",
         "routes",
@@ -128,7 +113,7 @@ class Message:
         self.aux = aux
         self.matchtag = matchtag
         self.routes = routes
-        self._frame: bytes | None = None
+        self.frame: bytes | None = None
         self._obj: Any = None
         self._raw: bytes | None = None
         if payload is not None:
@@ -228,7 +213,7 @@ class Message:
         new.userid, new.rolemask = self.userid, self.rolemask
         new.aux, new.matchtag = self.aux, self.matchtag
         new.routes = None if self.routes is None else list(self.routes)
-        new._obj, new._raw, new._frame = self._obj, self._raw, None
+        new._obj, new._raw, new.frame = self._obj, self._raw, None
         return new
 
     @property
@@ -297,51 +282,6 @@ def encode_parts(msg: Message) -> list[bytes]:
     return parts
 
 
-def encode_frame(msg: Message) -> bytes:
-    """The message framed for a stream socket. Kept on events, which go to many links unchanged."""
-    if msg._frame is not None:
-        return msg._frame
-    frame = b"".join(_framed(msg))
-    if msg.type == EVENT:
-        msg._frame = frame
-    return frame
-
-
-def encode_pieces(msg: Message) -> list[bytes]:
-    """The message framed for a stream socket, in pieces to be sent one after the other: a large payload as it is."""
-    raw = msg.raw
-    if raw is None or len(raw) < LARGE:
-        return [encode_frame(msg)]
-    chunks = _framed(msg)
-    return [b"".join(chunks[:-3]), raw, b"".join(chunks[-2:])]
-
-
-def _framed(msg: Message) -> list[bytes]:
-    """Frame header, then each part behind its length: the last four are of the payload, if any, and the header."""
-    chunks = [FRAME_MAGIC, b""]
-    size = 0
-    for part in encode_parts(msg):
-        n = len(part)
-        if n < 255:
-            chunks.append(bytes((n,)))
-            size += n + 1
-        else:
-            chunks.append(_pack_long(255, n))
-            size += n + 5
-        chunks.append(part)
-    chunks[1] = size.to_bytes(4, "big")
-    return chunks
-
-
-def without(pieces: Sequence[bytes | memoryview], count: int) -> list[bytes | memoryview]:
-    """What is left of pieces to send after so many bytes of them."""
-    for i, piece in enumerate(pieces):
-        if count < len(piece):
-            return [memoryview(piece)[count:] if count else piece, *pieces[i + 1 :]]
-        count -= len(piece)
-    return []
-
-
 def decode_parts(parts: Sequence[bytes]) -> Message:
     """Parts to message. ProtocolError says what is malformed."""
     if not parts or len(parts[-1]) != PROTO_SIZE:
@@ -355,7 +295,7 @@ def decode_parts(parts: Sequence[bytes]) -> Message:
     msg.type, msg.flags = type, flags & ~_STRUCTURE
     msg.userid, msg.rolemask, msg.aux, msg.matchtag = userid, rolemask, aux, matchtag
     msg.topic, msg.routes = "", None
-    msg._frame = msg._obj = msg._raw = None
+    msg.frame = msg._obj = msg._raw = None
     last = len(parts) - 1
     i = 0
     try:
@@ -393,128 +333,6 @@ def _text(part: bytes) -> str:
     text = part.decode()
     nul = text.find("\0")
     return text if nul < 0 else text[:nul]
-
-
-class _LargeFrame:
-    """A frame of which much is missing: what comes is received where it belongs.
-
-    Args:
-        begin: what there is of it.
-        size: bytes of the whole frame, its header included.
-    """
-
-    __slots__ = ("_buffer", "_have", "_size")
-
-    def __init__(self, begin: bytes, size: int) -> None:
-        self._buffer = bytearray(begin)
-        self._have = len(begin)
-        self._size = size
-
-    def space(self) -> memoryview:
-        """Where the next bytes go: never more than there is reason to believe in, whatever size a client has said."""
-        if self._have == len(self._buffer):
-            grown = bytearray(min(self._size, max(LARGE, self._have * _GROWTH)))
-            grown[: self._have] = self._buffer
-            self._buffer = grown
-        return memoryview(self._buffer)[self._have :]
-
-    def filled(self, count: int) -> bool:
-        """So many bytes have come; True when that was all."""
-        self._have += count
-        return self._have == self._size
-
-    def parts(self) -> list[bytes]:
-        return [bytes(part) for part in _split(memoryview(self._buffer), FRAME_HEADER, self._size)]
-
-    def __len__(self) -> int:
-        return self._have
-
-
-class FrameDecoder:
-    """Incremental decoder of the framed form; takes any chunking.
-
-    Who reads a socket asks for `space` first: the rest of a large message is received there, and told by `filled`.
-
-    Args:
-        max_message: largest frame body accepted, in bytes; more is a ProtocolError.
-    """
-
-    __slots__ = ("_buffer", "_large", "_need", "max_message")
-
-    def __init__(self, max_message: int = MAX_MESSAGE) -> None:
-        self._buffer = bytearray()
-        self._large: _LargeFrame | None = None
-        self._need = FRAME_HEADER
-        self.max_message = max_message
-
-    def space(self) -> memoryview | None:
-        """Where to put what comes next; None when it is for `feed`."""
-        return None if self._large is None else self._large.space()
-
-    def filled(self, count: int) -> list[Message]:
-        """The message that is complete now that so many bytes are in `space`, if it is; errors as of `feed`."""
-        large = self._large
-        if large is None or not large.filled(count):
-            return []
-        self._large = None
-        return [decode_parts(large.parts())]
-
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages completed by data, in order. After a ProtocolError the stream is lost: close it."""
-        messages: list[Message] = []
-        while data and (space := self.space()) is not None:
-            count = min(len(space), len(data))
-            space[:count] = data[:count]
-            messages += self.filled(count)
-            data = data[count:]
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._need:
-                return messages
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        pos, size = 0, len(data)
-        self._need = FRAME_HEADER
-        while size - pos >= FRAME_HEADER:
-            if data[pos : pos + 4] != FRAME_MAGIC:
-                raise ProtocolError(f"bad frame magic {data[pos : pos + 4].hex()}")
-            length = _unpack_u32(data, pos + 4)[0]
-            if length > self.max_message:
-                raise ProtocolError(f"frame of {length} bytes is over the limit of {self.max_message}")
-            end = pos + FRAME_HEADER + length
-            if end > size:
-                self._need = end - pos
-                break
-            messages.append(decode_parts(_split(data, pos + FRAME_HEADER, end)))
-            pos = end
-        if self._need - (size - pos) > LARGE:
-            self._large = _LargeFrame(data[pos:], self._need)
-        elif pos < size:
-            self._buffer += data[pos:]
-        return messages
-
-    @property
-    def pending(self) -> int:
-        """Bytes held of a message that is not complete."""
-        return len(self._buffer) if self._large is None else len(self._large)
-
-
-def _split(data: Buffer, pos: int, end: int) -> list[Buffer]:
-    parts: list[Buffer] = []
-    while pos < end:
-        n = data[pos]
-        pos += 1
-        if n == 255:
-            if pos + 4 > end:
-                raise ProtocolError("part length runs over the end of its frame")
-            n = _unpack_u32(data, pos)[0]
-            pos += 4
-        stop = pos + n
-        if stop > end:
-            raise ProtocolError("part runs over the end of its frame")
-        parts.append(data[pos:stop])
-        pos = stop
-    return parts
 
 
 def msg_typestr(msg_type: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flux.message import FLAG_NORESPONSE, NODEID_ANY, REQUEST, Message, encode_frame
+from flux.frames import encode_frame
+from flux.message import FLAG_NORESPONSE, NODEID_ANY, REQUEST, Message
 from flux.rpc import RPC
 
 if TYPE_CHECKING:

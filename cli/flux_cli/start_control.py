@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import msgspec
 
 from flux.errors import FluxError, as_flux_error
-from flux.message import FLAG_NORESPONSE, REQUEST, FrameDecoder, Message, encode_frame
+from flux.frames import FrameDecoder, encode_frame
+from flux.message import FLAG_NORESPONSE, REQUEST, Message
 from flux_cli.local_socket import admit
 
 __all__ = ["Brokers", "ControlSocket"]

@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from flux.frames import FrameDecoder, encode_frame
 from flux.hooks.host import PluginHost
-from flux.message import REQUEST, FrameDecoder, Message, encode_frame
+from flux.message import REQUEST, Message
 from flux_shell import main, stack
 
 __all__ = ["rehearse"]

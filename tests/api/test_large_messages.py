@@ -14,7 +14,8 @@ import pytest
 
 import flux
 from flux.errors import FluxError
-from flux.message import RESPONSE, Message, encode_frame
+from flux.frames import encode_frame
+from flux.message import RESPONSE, Message
 from flux.testing import Instance
 
 MINIMAL = [f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"]

@@ -11,20 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux.errors import ProtocolError
-from flux.message import (
-    CONTROL,
-    EVENT,
-    FRAME_MAGIC,
-    LARGE,
-    REQUEST,
-    RESPONSE,
-    FrameDecoder,
-    Message,
-    decode_parts,
-    encode_frame,
-    encode_parts,
-    encode_pieces,
-)
+from flux.frames import FRAME_MAGIC, LARGE, FrameDecoder, encode_frame, encode_pieces
+from flux.message import CONTROL, EVENT, REQUEST, RESPONSE, Message, decode_parts, encode_parts
 
 u32 = st.integers(0, 0xFFFFFFFF)
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1, max_size=300)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import flux
 from flux.errors import FluxError
-from flux.message import EVENT, FLAG_STREAMING, REQUEST, RESPONSE, Message, encode_frame
+from flux.frames import encode_frame
+from flux.message import EVENT, FLAG_STREAMING, REQUEST, RESPONSE, Message
 from flux.rpc import RPC
 from flux.testing import Instance
 

@@ -11,7 +11,8 @@ import sys
 import time
 
 from flux.errors import ProtocolError
-from flux.message import EVENT, REQUEST, RESPONSE, FrameDecoder, Message, encode_frame
+from flux.frames import FrameDecoder, encode_frame
+from flux.message import EVENT, REQUEST, RESPONSE, Message
 
 SEEDS = [
     Message(REQUEST, "attr.get", {"name": "size"}, aux=0xFFFFFFFF, matchtag=1, routes=[]),

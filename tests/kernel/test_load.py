@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flux.message import REQUEST, FrameDecoder, Message, encode_frame
+from flux.frames import FrameDecoder, encode_frame
+from flux.message import REQUEST, Message
 from flux.testing import Instance, wait_for
 
 MINIMAL = [f"--plugins={Path(__file__).parent / 'kernel.toml'}"]

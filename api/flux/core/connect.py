@@ -12,7 +12,8 @@ import time
 
 from flux.core.session import lost
 from flux.errors import FluxError
-from flux.message import FrameDecoder, Message
+from flux.frames import FrameDecoder
+from flux.message import Message
 
 __all__ = ["open_socket", "receive_from", "resolve_uri", "widen"]
 

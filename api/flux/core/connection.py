@@ -15,7 +15,8 @@ from flux.core.reactor import FLUX_POLLIN, Reactor
 from flux.core.reconnect import WAIT_TOPIC, Comeback
 from flux.core.session import lost
 from flux.errors import FluxError, ProtocolError
-from flux.message import FrameDecoder, Message, encode_pieces, without
+from flux.frames import FrameDecoder, encode_pieces, without
+from flux.message import Message
 
 if TYPE_CHECKING:
     from flux.core.watchers import MessageWatcher

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from flux.core.connect import receive_from, widen
 from flux.errors import FluxError
-from flux.message import EVENT, LARGE, MAX_MESSAGE, FrameDecoder, Message, encode_frame, encode_pieces, without
+from flux.frames import LARGE, MAX_MESSAGE, FrameDecoder, encode_frame, encode_pieces, without
+from flux.message import EVENT, Message
 
 __all__ = ["SocketChannel", "SocketLink"]
 

@@ -18,9 +18,10 @@ import msgspec
 import zmq
 
 from flux.errors import FluxError
+from flux.frames import FrameDecoder
 from flux.hostlist import Hostlist
 from flux.idset import IDset
-from flux.message import FLAG_NORESPONSE, FLAG_STREAMING, ROLE_LOCAL, FrameDecoder, Message
+from flux.message import FLAG_NORESPONSE, FLAG_STREAMING, ROLE_LOCAL, Message
 from flux.message import REQUEST as MESSAGE_REQUEST
 from flux.module import DEFERRED, Module, Subscribers, request
 from flux_plugins.ring.circle import Circle, Member, Seen

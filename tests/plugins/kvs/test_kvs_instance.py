@@ -25,8 +25,9 @@ from flux.constants import (
 )
 from flux.content import digest_of, load_async, store_async
 from flux.errors import FluxError
+from flux.frames import encode_frame
 from flux.kvs import KVSTxn, treeobj
-from flux.message import Message, encode_frame
+from flux.message import Message
 from flux.testing import Instance, wait_for
 
 STORE = [f"--plugins={Path(__file__).parent / 'store.toml'}"]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from flux.errors import FluxError
-from flux.message import FLAG_STREAMING, ROLE_USER, Message, encode_frame
+from flux.frames import encode_frame
+from flux.message import FLAG_STREAMING, ROLE_USER, Message
 from flux.ring import RingRoute
 from flux.testing import Instance, wait_for
 
