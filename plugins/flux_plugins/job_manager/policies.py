@@ -155,6 +155,8 @@ class Policies:
             FluxError: ENOENT it is not there; EEXIST it is loaded already; EINVAL it is no policy, or it refuses.
         """
         entry = discovery.resolve("jobtap", reference)
+        if entry.target.endswith(".so"):
+            raise FluxError(errno.ENOENT, f"{reference} not found among policies: these are Python files or modules")
         name = os.path.basename(entry.target) if entry.is_file else entry.name
         if name in self.host.names():
             raise FluxError(errno.EEXIST, f'job-manager: plugin "{name}" is loaded already')
@@ -189,6 +191,9 @@ class Policies:
             if view.state == DEPEND:
                 await self._reintroduce_dependencies(name, view)
             self.host.call_plugin(name, "job_new", job=view)
+        for view in views:
+            if view.state == PRIORITY:
+                self._manager.reprioritize(self._manager.jobs[view.id])
 
     async def _reintroduce_dependencies(self, name: str, view: JobView) -> None:
         """What a policy of the same name had undertaken before it was removed."""

@@ -83,6 +83,19 @@ def test_a_misspelt_hook_is_refused_by_flux_jobtap_load(jobs: Jobs, tmp_path: Pa
     assert jobs.flux("jobtap", "list").stdout == ""
 
 
+def test_jobs_without_a_priority_get_one_from_a_policy_that_is_loaded(jobs: Jobs) -> None:
+    assert jobs.flux("jobtap", "remove", ".priority-default").returncode == 0
+    jobid = jobs.submit("exit", "0")
+    jobs.wait_event(jobid, "depend")
+    assert jobs.flux("jobtap", "load", ".priority-default").returncode == 0
+    assert jobs.wait(jobid)["success"]
+
+
+def test_a_plugin_in_c_is_named_as_the_problem(jobs: Jobs) -> None:
+    result = jobs.flux("jobtap", "load", "site.so")
+    assert result.returncode == 1 and "site.so not found among policies: these are Python files" in result.stderr
+
+
 def test_a_policy_that_fails_in_validation_refuses_the_job_and_is_counted(jobs: Jobs, tmp_path: Path) -> None:
     policy = tmp_path / "broken.py"
     policy.write_text("from flux.hooks.jobtap import hookimpl\n@hookimpl\ndef job_validate(job): job.nothing\n")
