@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flux.testing import Instance
+
+# how long an example takes says something of the machine, and nothing of what is tested
+settings.register_profile("flux", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flux")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flux.blobs import pack, unpack
@@ -18,7 +18,6 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=1500)), unique_by=lambda member: member[0]))
 def test_tarfile_reads_ours(found: list[tuple[str, bytes]]) -> None:
     raw = b"".join(tar.header(name, len(data), 7) + data + tar.padding(len(data)) for name, data in found) + tar.END

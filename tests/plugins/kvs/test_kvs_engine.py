@@ -102,7 +102,7 @@ def treeobj_plain(store: Store, obj: Any) -> Any:
 
 
 TestEngineAgainstModel = EngineAgainstModel.TestCase
-TestEngineAgainstModel.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+TestEngineAgainstModel.settings = settings(max_examples=60, stateful_step_count=15)
 
 
 # -- commit

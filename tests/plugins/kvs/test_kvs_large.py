@@ -68,7 +68,7 @@ class LargeAgainstDict(RuleBasedStateMachine):
 
 
 TestLargeAgainstDict = LargeAgainstDict.TestCase
-TestLargeAgainstDict.settings = settings(max_examples=40, stateful_step_count=10, deadline=None)
+TestLargeAgainstDict.settings = settings(max_examples=40, stateful_step_count=10)
 
 
 def filled(count: int, **options: int) -> Store:

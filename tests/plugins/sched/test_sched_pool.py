@@ -230,7 +230,7 @@ class PoolModel(RuleBasedStateMachine):
 
 
 TestPoolModel = PoolModel.TestCase
-TestPoolModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestPoolModel.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 def jobspec(resources: Any, **system: Any) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_nodes_that_are_down_are_the_reason() -> None:
 REQUEST = st.builds(ResourceRequest, st.integers(0, 2), st.integers(1, 3), st.integers(1, 2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(REQUEST, st.integers(1, 50)), max_size=12))
 def test_no_core_is_promised_twice(asked: list[tuple[ResourceRequest, int]]) -> None:
     timeline = Timeline(make_pool(nodes=3), NOW)
