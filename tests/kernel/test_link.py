@@ -26,7 +26,7 @@ def test_a_message_between_modules_is_never_encoded(monkeypatch: pytest.MonkeyPa
     def never(*_args: object) -> None:
         raise AssertionError("a message within the broker was converted")
 
-    for name in ("encode_parts", "encode_frame", "decode_parts", "_encode_json", "_decode_json"):
+    for name in ("_header", "decode_parts", "_encode_json", "_decode_json"):
         monkeypatch.setattr(message, name, never)
     payload = {"big": ["x"] * 100}
     answers: list[object] = []
