@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flux.core.handle import Flux
 
-__all__ = ["DETACHED", "TerminalClient"]
+__all__ = ["DETACHED", "TerminalClient", "encode"]
 
 DETACHED = "Client requested detach"
 """The message that answers a request to detach."""
@@ -123,7 +123,7 @@ class TerminalClient:
         if data.startswith(DETACH):
             self._send({"type": "detach"})
         elif data:
-            self._send({"type": "data", **_encode(data)})
+            self._send({"type": "data", **encode(data)})
         if self._watched and not data:
             self._watched = False
             self._reactor.remove_fd(0)
@@ -157,6 +157,7 @@ def _show(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _encode(data: bytes) -> dict[str, Any]:
+def encode(data: bytes) -> dict[str, Any]:
+    """Bytes as a request of type data has them."""
     obj = encode_io("", "", data)
     return {key: obj[key] for key in ("data", "encoding") if key in obj}

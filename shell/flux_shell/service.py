@@ -40,6 +40,10 @@ class Service:
             raise FluxError(errno.EEXIST, f"{self.name}.{method} is served already")
         self._requests[method] = callback
 
+    def drop(self, method: str) -> None:
+        """Serve "NAME.method" no more."""
+        del self._requests[method]
+
     def on_event(self, name: str, callback: Callback) -> None:
         """Take the job's event "shell-JOBID.name"."""
         self._events[name] = callback
@@ -54,7 +58,7 @@ class Service:
 
     def _request(self, msg: Message) -> None:
         method = msg.topic.removeprefix(self.name + ".")
-        if method == "disconnect":
+        if method == "disconnect" and method not in self._requests:
             return
         if not self._allowed(msg):
             text = "only the job's user and the instance owner may talk to a job's shell"

@@ -46,11 +46,14 @@ def find_program(name: str, env: Mapping[str, str]) -> str:
 class Task:
     """A task of this shell, or another process that it starts (contract: `flux.hooks.shell.TaskApi`).
 
+    Args:
+        shell: that reads its channels; None for a process on a terminal, which has none.
+
     Attributes:
         terminal: device that becomes its controlling terminal, stdin, stdout and stderr; "" for none.
     """
 
-    def __init__(self, shell: ShellFace, rank: int, localid: int, argv: list[str], env: dict[str, str]) -> None:
+    def __init__(self, shell: ShellFace | None, rank: int, localid: int, argv: list[str], env: dict[str, str]) -> None:
         self._shell = shell
         self.rank = rank
         self.localid = localid
@@ -89,14 +92,16 @@ class Task:
         self.pass_fd(write, target)
         if target < 0:
             self.env[name] = str(write)
-        self._shell.add_completion_ref("channel")
+        shell = self._shell
+        assert shell is not None
+        shell.add_completion_ref("channel")
 
         def on_data(data: bytes, eof: bool) -> None:
             callback(data, eof)
             if eof:
-                self._shell.remove_completion_ref("channel")
+                shell.remove_completion_ref("channel")
 
-        return Reader(self._shell.reactor, read, on_data, lines)
+        return Reader(shell.reactor, read, on_data, lines)
 
     def kill(self, signum: int) -> None:
         if self.state == "Running":

@@ -60,6 +60,21 @@ class Session:
         if self._reader is None:
             self._reader = Reader(self._flux.get_reactor(), os.dup(self._leader), self._output, lines=False)
 
+    def drain(self) -> None:
+        """Read the output, also when there is no client for it."""
+        self._read()
+
+    def discard(self) -> None:
+        """Give up a terminal that no task was started on."""
+        self._writer.close()
+        os.close(self._leader)
+        os.close(self._follower)
+
+    @property
+    def clients(self) -> int:
+        """How many are attached."""
+        return len(self._clients)
+
     def started(self) -> None:
         """The task has the terminal: once it and its children have closed it, that is the end."""
         os.close(self._follower)
