@@ -36,13 +36,17 @@ class System(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """One measurement: `measure(system)` gives seconds, or what `unit` says; a rate is shown as its inverse."""
+    """One measurement: `measure(system)` gives seconds, or what `unit` says; a rate is shown as its inverse.
+
+    runs: at most so many, for one that takes long.
+    """
 
     title: str
     measure: Callable[[System], float]
     rate: bool
     goal: str
     unit: str = "seconds"
+    runs: int = 99
 
 
 def environment() -> dict[str, str]:
@@ -51,7 +55,7 @@ def environment() -> dict[str, str]:
     return env
 
 
-def run(words: list[str], timeout: float = 300) -> str:
+def run(words: list[str], timeout: float = 600) -> str:
     result = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=timeout)
     if result.returncode:
         raise SystemExit(f"{' '.join(words)} exited with {result.returncode}:\n{result.stderr}{result.stdout}")
@@ -131,6 +135,10 @@ def run_true(system: System) -> float:
     return printed(system.inside(*system.script("commands.py", "10", system.flux, "run", "true")))
 
 
+def list_jobs(system: System) -> float:
+    return printed(system.inside(*system.script("commands.py", "10", system.flux, "jobs")))
+
+
 def submit_true(system: System) -> float:
     submit = [system.flux, "submit", "--quiet", "--urgency=hold", "true"]
     return printed(system.inside(*system.script("commands.py", "10", *submit)))
@@ -157,6 +165,16 @@ def exec_true(size: int) -> Callable[[System], float]:
     return measure
 
 
+def queue(what: str, *words: str) -> Callable[[System], float]:
+    """64,000 jobs that wait."""
+
+    def measure(system: System) -> float:
+        command = [system.flux, *words] if words else []
+        return printed(system.inside(*system.script("queue.py", "64000", what, *command)))
+
+    return measure
+
+
 def job_rate(count: int, *options: str) -> Callable[[System], float]:
     def measure(system: System) -> float:
         submit = [system.flux, "submit", f"--cc=1-{count}", "--quiet", "--wait", *options, "true"]
@@ -179,6 +197,11 @@ ALL = {
     "bulksubmit": Workload("flux bulksubmit of 10,000 inputs", bulk_rate(10_000), True, ">= 2.0"),
     "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
     "jobs-test": Workload("jobs of test execution", job_rate(1000, TEST_EXECUTION), True, ">= 3.0"),
+    "queue-64k": Workload("submission of 64,000 jobs that wait", queue("submit"), True, "", runs=1),
+    "queue-64k-growth": Workload("CPU per job, at 64,000 to at 1,000", queue("growth"), False, "", "times", runs=2),
+    "queue-64k-jobs": Workload("flux jobs of 64,000", queue("command", "jobs", "-c0"), False, "<= 0.5", runs=1),
+    "queue-64k-first": Workload("flux jobs of 1,000 in 64,000", queue("command", "jobs"), False, "<= 0.5", runs=1),
+    "flux-jobs": Workload("flux jobs, none there", list_jobs, False, "<= 0.5"),
     "pmi-64": Workload("PMI exchange of 64 ranks on 4 brokers", pmi(64), False, "<= 1.0"),
     "pmi-512": Workload("PMI exchange of 512 ranks on 4 brokers", pmi(512), False, "<= 1.0"),
     "tasks-1000": Workload("job of 1,000 tasks, start to end", tasks(1000), False, "<= 1.0"),
@@ -223,6 +246,8 @@ def shown(workload: Workload, seconds: float) -> str:
         return f"{seconds / (1 << 20):.1f} MiB"
     if workload.unit == "load":
         return f"{seconds:.3%}"
+    if workload.unit == "times":
+        return f"{seconds:.2f}"
     if workload.rate:
         return f"{1 / seconds:,.0f}/s"
     return (
@@ -237,7 +262,7 @@ def shown(workload: Workload, seconds: float) -> str:
 def compare(workload: Workload, runs: int) -> dict[str, object]:
     """Measure one workload on each system in turn; gives medians and the ratio."""
     samples: dict[str, list[float]] = {}
-    for _ in range(runs):
+    for _ in range(min(runs, workload.runs)):
         for system in systems_found:
             samples.setdefault(system.name, []).append(workload.measure(system))
     medians = {name: statistics.median(values) for name, values in samples.items()}
@@ -260,7 +285,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="write the results there, too")
     args = parser.parse_args()
     if args.list:
-        print("\n".join(f"{name:<14} {workload.title}" for name, workload in ALL.items()))
+        print("\n".join(f"{name:<17} {workload.title}" for name, workload in ALL.items()))
         return 0
     unknown = [name for name in args.names if name not in ALL]
     if unknown:
