@@ -10,7 +10,6 @@ from flux_cli.common import die
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
     from typing import Any, BinaryIO
 
 __all__ = ["format_text"]
@@ -79,20 +78,21 @@ def _configured(stem: str, builtin: Mapping[str, Any]) -> dict[str, tuple[str, s
     return found
 
 
-def _files(stem: str) -> Iterator[Path]:
+def _files(stem: str) -> Iterator[str]:
     """The site's files before the user's: what is read later wins."""
-    from pathlib import Path
-
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     dirs = [home, *(os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
     for directory in reversed(dirs):
-        yield from sorted(path for path in Path(directory, "flux").glob(f"{stem}.*") if path.suffix in _LOADERS)
+        folder = os.path.join(directory, "flux")
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if name.startswith(f"{stem}.") and os.path.splitext(name)[1] in _LOADERS:
+                yield os.path.join(folder, name)
 
 
-def _read(path: Path, builtin: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _read(path: str, builtin: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
     try:
-        with path.open("rb") as file:
-            conf = _LOADERS[path.suffix](file)
+        with open(path, "rb") as file:
+            conf = _LOADERS[os.path.splitext(path)[1]](file)
     except (OSError, ValueError) as exc:
         die(f"{path}: {exc}")
     for key in conf or {}:
@@ -105,7 +105,7 @@ def _read(path: Path, builtin: Mapping[str, Any]) -> Iterator[tuple[str, tuple[s
         yield name, _entry(path, name, entry, builtin)
 
 
-def _entry(path: Path, name: str, entry: Any, builtin: Mapping[str, Any]) -> tuple[str, str]:
+def _entry(path: str, name: str, entry: Any, builtin: Mapping[str, Any]) -> tuple[str, str]:
     if name in builtin:
         die(f"{path}: override of builtin format '{name}' not permitted")
     if not isinstance(entry, dict):
