@@ -219,7 +219,7 @@ def test_a_plugin_takes_a_channel_and_a_stream(run: Runner) -> None:
         "    try:\n        task.channel_subscribe('late', print)\n"
         "    except OSError as exc:\n        note(exc)\n"
     )
-    result = run("-o", option, "sh", "-c", "echo out; echo tool >&$TOOL_FD; echo err >&2")
+    result = run("-o", option, "sh", "-c", "echo out; echo tool >/dev/fd/$TOOL_FD; echo err >&2")
     assert (result.returncode, result.stdout) == (0, "out\n"), result.stderr
     assert sorted(run.notes()) == [
         "TOOL_FD '' True",

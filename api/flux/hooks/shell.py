@@ -197,6 +197,20 @@ class ShellApi(Protocol):
     def call(self, topic: str, **kwargs: Any) -> list[Any]:
         """Call a hook of the plugin stack, also one that only plugins know (flux_shell_plugstack_call(3))."""
 
+    # The names of man3 for what has a plainer one.
+
+    def killall(self, signum: int) -> None:
+        """The same as `kill_tasks`."""
+
+    def plugstack_call(self, topic: str, **kwargs: Any) -> list[Any]:
+        """The same as `call`."""
+
+    def service_register(self, method: str, callback: Callable[[Message], Any]) -> None:
+        """The same as `on_request`."""
+
+    def add_event_handler(self, name: str, callback: Callable[[Message], Any]) -> None:
+        """The same as `on_event`."""
+
 
 @hookspec
 @fatal
