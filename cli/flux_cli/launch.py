@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from flux.pmi.server import PMIServer
 from flux.util import parse_fsd
 from flux_cli.broker import ERROR_FD, BrokerUsageError, report_through
 from flux_cli.cmd.start import broker_command
+from flux_cli.rundir import Rundir
 from flux_cli.start_control import ControlSocket
 
 __all__ = ["launch"]
@@ -69,7 +69,7 @@ def launch(args: argparse.Namespace, options: Any) -> int:
     if args.noexec:
         return 0
     args.rundir = args.rundir or options.attrs.get("rundir")
-    with _Rundir(args, options.attrs.get("rundir-cleanup", "")) as rundir:
+    with Rundir(args, options.attrs.get("rundir-cleanup", "")) as rundir:
         # the end of one broker is not the end of the others: we clean up
         options.attrs.update({"rundir": rundir, "rundir-cleanup": "0"})
         args.setattr += [f"rundir={rundir}", "rundir-cleanup=0"]
@@ -82,41 +82,6 @@ def _choose_bootstrap(args: argparse.Namespace, options: Any) -> None:
         # this host is not in the configured list N times
         options.attrs["broker.boot-method"] = "pmi"
         args.setattr.append("broker.boot-method=pmi")
-
-
-class _Rundir:
-    """The instance's run directory, removed at the end unless it was there before.
-
-    Args:
-        cleanup: of the attribute rundir-cleanup: "1" removes it in any case, "0" never, "" as said above.
-    """
-
-    def __init__(self, args: argparse.Namespace, cleanup: str) -> None:
-        self.args = args
-        self.given = args.test_rundir or args.rundir
-        if cleanup not in ("", "0", "1"):
-            raise BrokerUsageError(f"rundir-cleanup is 0 or 1, not {cleanup!r}")
-        self.always, self.never = args.test_rundir_cleanup or cleanup == "1", cleanup == "0"
-        self.made = not self.given
-
-    def __enter__(self) -> str:
-        if self.given and not os.path.isdir(self.given):
-            self._make()
-        self.path = self.given or tempfile.mkdtemp(prefix="flux-")
-        return str(os.path.abspath(self.path))
-
-    def _make(self) -> None:
-        if self.given != self.args.rundir:
-            raise BrokerUsageError(f"--test-rundir: {self.given} is no directory")
-        try:
-            os.makedirs(self.given, 0o700)
-        except OSError as exc:
-            raise BrokerUsageError(f"--rundir: {self.given}: {exc.strerror}") from None
-        self.made = True
-
-    def __exit__(self, *_exc: object) -> None:
-        if self.always or (self.made and not self.never):
-            shutil.rmtree(self.path, ignore_errors=True)
 
 
 class _Launcher:

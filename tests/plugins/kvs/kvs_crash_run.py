@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kvs_kit import STORE
+
 import flux
 from flux import kvs
 from flux.errors import FluxError
 from flux.kvs.check import Check
 from flux.testing import Instance
 
-STORE = [f"--plugins={Path(__file__).parent / 'store.toml'}"]
 COMMITTER = str(Path(__file__).parent / "kvs_committer.py")
 WRITERS = ("one", "two")
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kvs_crash_run import STORE, Known, check_writer
+from kvs_crash_run import Known, check_writer
+from kvs_kit import STORE
 
 from flux import kvs
 from flux.constants import FLUX_KVS_SYNC

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from kvs_crash_run import STORE
 from kvs_failpoint_run import SQLITE, Commits
+from kvs_kit import STORE
 
 import flux
 import flux_plugins

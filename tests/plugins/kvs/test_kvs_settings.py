@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kvs_kit import STORE
 
 from flux import kvs
 from flux.constants import FLUX_KVS_TREEOBJ
@@ -16,8 +17,6 @@ from flux.errors import FluxError
 from flux.kvs import KVSTxn, commit_async
 from flux.kvs.roots import checkpoints
 from flux.testing import Instance, wait_for
-
-STORE = [f"--plugins={Path(__file__).parent / 'store.toml'}"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kvs_crash_run import STORE
+from kvs_kit import STORE
 from kvs_world import expect
 
 import flux
