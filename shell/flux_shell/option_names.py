@@ -6,8 +6,8 @@ __all__ = ["KNOWN", "likely_meant"]
 
 KNOWN = frozenset(
     "coprocess coprocess-kill-timeout cpu-affinity env-expand exit-on-error exit-timeout gpu-affinity hwloc initrc"
-    " input mpi nosetpgrp oom output per-resource pmi pmi-simple pty rexec-shutdown-timeout rlimit signal stage-in"
-    " stop-tasks-in-exec sysmon taskmap userrc verbose".split()
+    " input mpi nosetpgrp oom output per-resource pmi pmi-simple pty rexec rexec-shutdown-timeout rlimit signal"
+    " stage-in stop-tasks-in-exec sysmon taskmap userrc verbose".split()
 )
 
 

@@ -63,3 +63,27 @@ def test_processes_end_with_their_job_and_are_kept_apart(running: Instance, job:
 def test_wrong_requests(running: Instance, words: list[str], text: str) -> None:
     result = running.run("flux", "exec", *words, input="")
     assert (result.returncode, text in result.stderr) == (1, True), result.stderr
+
+
+@pytest.mark.parametrize(("exits", "timeout", "code"), [("exit 7", "60s", 7), ("", "0.2s", 137)])
+def test_processes_have_some_time_after_the_tasks(
+    running: Instance, tmp_path: Path, exits: str, timeout: str, code: int
+) -> None:
+    wait = f"until test -e {tmp_path}/up; do sleep 0.1; done"
+    options = ("-o", f"rexec-shutdown-timeout={timeout}", "-o", "rexec=1")
+    jobid = running.run("flux", "submit", *options, "sh", "-c", wait).stdout.strip()
+    running.run("flux", "job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
+    script = f"trap 'echo told; {exits}' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done"
+    result = running.run("flux", "exec", "-j", jobid, "sh", "-c", script, stdin=subprocess.DEVNULL)
+    assert (result.returncode, result.stdout) == (code, "told\n"), result.stderr
+    assert running.run("flux", "job", "status", jobid).returncode == 0
+
+
+def test_a_job_may_ask_for_signatures(running: Instance) -> None:
+    jobid = running.run("flux", "submit", "-o", "rexec.sign-required", "sleep", "1000").stdout.strip()
+    running.run("flux", "job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
+    result = running.run("flux", "exec", "-j", jobid, "true", stdin=subprocess.DEVNULL)
+    assert result.returncode > 0
+    assert "Access denied" in result.stderr
+    running.run("flux", "cancel", jobid)
+    running.run("flux", "job", "wait-event", jobid, "clean")

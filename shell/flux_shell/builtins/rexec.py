@@ -1,8 +1,8 @@
 """The service NAME.rexec: processes at the places of a job, for `flux exec --jobid` (RFC 42).
 
 The broker's subprocess server runs them. This plugin passes requests and answers on, keeps the processes of one job
-apart from others, and ends those that are left when the job does. A client of a broker whose user is another one than
-the job's is refused by the broker, which asks for the owner's role.
+apart from others, and ends those that are left when the tasks of the shell have ended. A client of a broker whose user
+is another one than the job's is refused by the broker, which asks for the owner's role.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ import errno
 import signal
 from typing import TYPE_CHECKING, Any
 
+from flux.core.reactor import Timer
 from flux.errors import FluxError
 from flux.hooks.shell import DEFERRED, hookimpl
 from flux.message import FLAG_STREAMING, Message
 from flux.rpc import RPC
+from flux.util import parse_fsd
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
 
 __all__ = ["Rexec"]
+
+_TIMEOUT = "60s"
 
 
 class _Stream:
@@ -36,10 +40,14 @@ class Rexec:
     def __init__(self) -> None:
         self._streams: dict[tuple[str, int], _Stream] = {}
         self._pids: set[int] = set()
+        self._timer: Timer | None = None
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
+        self._timeout = _shutdown_timeout(shell.options.get("rexec-shutdown-timeout", _TIMEOUT))
+        asked = shell.options.get("rexec")
+        self._needs_signature = isinstance(asked, dict) and bool(asked.get("sign-required"))
         self._rank = shell.job.nodes[shell.rank].rank
         self._prefix = f"{shell.service}:"
         for method in ("exec", "kill", "wait"):
@@ -50,15 +58,39 @@ class Rexec:
         shell.on_request("rexec.disconnect", self._disconnect)
 
     @hookimpl
-    def shell_exit(self, shell: Shell) -> None:
+    def shell_finish(self, shell: Shell) -> None:
+        """Let processes end as they like for a while, so that their clients hear of their end."""
+        for pid in self._pids:
+            self._kill(pid, signal.SIGTERM)
+        if self._streams:
+            shell.add_completion_ref("rexec")
+            self._timer = shell.reactor.call_later(self._timeout, self._kill_all)
+
+    def _kill_all(self) -> None:
         for pid in self._pids:
             self._kill(pid)
+
+    @hookimpl
+    def shell_exit(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._kill_all()
+
+    def _drop(self, key: tuple[str, int]) -> None:
+        """A client's process has ended, or the client is gone: once all have, the shell need not stay."""
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            self._pids.discard(stream.pid)
+            if self._timer is not None and not self._streams:
+                self._shell.remove_completion_ref("rexec")
 
     # -- requests
 
     def _pass_on(self, msg: Message) -> Any:
         method = msg.topic.rpartition(".")[2]
         payload = dict(msg.payload)
+        if self._needs_signature:
+            raise FluxError(errno.EPERM, "Access denied: rexec.sign-required is set, and no signature can be checked")
         if method == "exec":
             payload["cmd"] = self._labelled(payload["cmd"])
         else:
@@ -97,12 +129,13 @@ class Rexec:
         """A client is gone: what it had started in the foreground ends, as the broker does it for its own clients."""
         for sender, matchtag in list(self._streams):
             if sender == msg.sender:
-                self._kill(self._streams.pop((sender, matchtag)).pid)
+                self._kill(self._streams[sender, matchtag].pid)
+                self._drop((sender, matchtag))
         return DEFERRED
 
-    def _kill(self, pid: int) -> None:
+    def _kill(self, pid: int, signum: int = signal.SIGKILL) -> None:
         if pid:
-            self._notify("kill", {"pid": pid, "signum": signal.SIGKILL})
+            self._notify("kill", {"pid": pid, "signum": signum})
 
     def _notify(self, method: str, payload: dict[str, Any]) -> None:
         self._shell.flux.notify(f"rexec.{method}", payload, self._rank)
@@ -114,10 +147,8 @@ class Rexec:
         try:
             answer = rpc.get()
         except FluxError as exc:
-            if stream is not None:
-                del self._streams[msg.sender, msg.matchtag]
-                self._pids.discard(stream.pid)
             self._shell.flux.respond_error(msg, exc.errno, str(exc))
+            self._drop((msg.sender, msg.matchtag))
             return
         if answer and answer.get("type") == "started":
             self._started(answer["pid"], msg, stream)
@@ -141,3 +172,10 @@ class Rexec:
         procs = [proc for proc in answer["procs"] if proc["pid"] in self._pids]
         named = [{**proc, "label": proc["label"].removeprefix(self._prefix)} for proc in procs]
         self._shell.flux.respond(msg, {**answer, "procs": named})
+
+
+def _shutdown_timeout(asked: object) -> float:
+    try:
+        return parse_fsd(str(asked))
+    except ValueError as exc:
+        raise ValueError(f"rexec-shutdown-timeout: {exc}") from None
