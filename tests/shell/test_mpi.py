@@ -15,6 +15,7 @@ import pytest
 from flux.testing import Instance
 
 MPICC, MPIEXEC = shutil.which("mpicc"), shutil.which("mpiexec.hydra")
+NETPIPE = shutil.which("NPmpich2")
 NETWORK = {"MPIR_CVAR_NOLOCAL": "1"}  # as between nodes, not through shared memory
 PROGRAM = r"""
 #include <mpi.h>
@@ -39,6 +40,13 @@ int main (int argc, char **argv)
     MPI_Finalize ();
     return 0;
 }
+"""
+ASK = r"""
+import os
+fd = int(os.environ["PMI_FD"])
+def ask(line):
+    os.write(fd, line + b"\n")
+    return os.read(fd, 4096).decode().strip()
 """
 RING = [f"{rank} of 8: from {(rank - 1) % 8}, sum 28" for rank in range(8)]
 ON_TWO_NODES = ("-N2", "--tasks-per-node=4")
@@ -95,16 +103,37 @@ def test_abort_of_one_ends_all_with_its_code(program: str, nodes: Instance) -> N
     assert "task 7: PMI_Abort" in result.stderr
 
 
+def test_netpipe_between_two_nodes(program: str, nodes: Instance, tmp_path: Path) -> None:
+    if NETPIPE is None:
+        pytest.skip("no NPmpich2: Debian has it in netpipe-mpich2")
+    results = tmp_path / "np.out"
+    result = run(nodes, "-N2", "-n2", NETPIPE, "-u", "16", "-n", "3", "-o", str(results), **NETWORK)
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in results.read_text().splitlines()]
+    assert rows[-1][0] == "19"  # around each power of two, up to three bytes more
+    assert all(float(bandwidth) > 0 and float(seconds) > 0 for _size, bandwidth, seconds in rows)
+
+
+def test_which_tasks_share_a_node_is_told(nodes: Instance) -> None:
+    script = (
+        f"{ASK}"
+        "ask(b'cmd=init pmi_version=1 pmi_subversion=1')\n"
+        "name = ask(b'cmd=get_my_kvsname').partition('kvsname=')[2].encode()\n"
+        "print(ask(b'cmd=get kvsname=' + name + b' key=PMI_process_mapping').partition('value=')[2])\n"
+        "ask(b'cmd=finalize')\n"
+    )
+    blocks = run(nodes, *ON_TWO_NODES, sys.executable, "-c", script)
+    assert set(blocks.stdout.splitlines()) == {"(vector,(0,2,4))"}, blocks.stderr
+    cyclic = run(nodes, *ON_TWO_NODES, "--taskmap=cyclic", sys.executable, "-c", script)
+    assert set(cyclic.stdout.splitlines()) == {"(vector,(0,2,1),(0,2,1),(0,2,1),(0,2,1))"}, cyclic.stderr
+
+
 def test_a_bad_message_is_answered_and_the_task_goes_on(nodes: Instance) -> None:
     script = (
-        "import os\n"
-        "fd = int(os.environ['PMI_FD'])\n"
-        "def ask(line):\n"
-        "    os.write(fd, line + b'\\n')\n"
-        "    return os.read(fd, 4096).decode()\n"
-        "print(ask(b'hello'), end='')\n"
-        "print(ask(b'cmd=init pmi_version=1 pmi_subversion=1'), end='')\n"
-        "print(ask(b'cmd=finalize'), end='')\n"
+        f"{ASK}"
+        "print(ask(b'hello'))\n"
+        "print(ask(b'cmd=init pmi_version=1 pmi_subversion=1'))\n"
+        "print(ask(b'cmd=finalize'))\n"
     )
     result = run(nodes, sys.executable, "-c", script)
     refused, *rest = result.stdout.splitlines()
