@@ -1,5 +1,4 @@
-"""Graphics devices of a host: as the I/O objects of hwloc's XML (host bridges, PCI devices, their DRM cards), and how
-many of them compute."""
+"""Graphics devices of a host as the I/O objects of hwloc's XML: host bridges, PCI devices, their DRM cards."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-__all__ = ["count_gpus", "device_lines"]
+__all__ = ["device_lines"]
 
 _DISPLAY = "0x03"  # PCI base class of display controllers, compute-only ones among them
 _FIRST_INDEX = 1_000_000  # gp_index is unique in a topology: beyond those of the parts with CPUs
@@ -27,13 +26,6 @@ def device_lines(root: Path, indent: str) -> Iterator[str]:
         for path in devices:
             yield from _device(path, numbers, indent + "  ")
         yield f"{indent}</object>"
-
-
-def count_gpus(root: Path) -> int:
-    """GPUs for jobs: those that the driver of NVIDIA or the compute driver of AMD shows."""
-    nvidia = len(list((root / "proc/driver/nvidia/gpus").glob("*")))
-    amd = sum(_text(path) not in ("", "0") for path in (root / "sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id"))
-    return nvidia + amd
 
 
 def _is_display(path: Path) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flux.errors import FluxError
-from flux.hostlist import Hostlist
 from flux.idset import IDset
 from flux.resource import ResourceSet
 from flux.resource.Rlist import Rlist
+from flux.resource.sources import from_entries
 
 __all__ = ["configured", "join", "local_inventory", "read_R", "with_nodelist"]
 
@@ -85,34 +85,10 @@ def _read_json(key: str, path: str) -> Any:
 
 
 def _from_entries(entries: Any, hosts: list[str]) -> ResourceSet:
-    rlist = Rlist()
-    for i, entry in enumerate(entries):
-        try:
-            _add_entry(rlist, entry, hosts)
-        except (ValueError, TypeError, KeyError) as exc:
-            text = f"missing key {exc}" if isinstance(exc, KeyError) else str(exc)
-            raise FluxError(errno.EINVAL, f"[resource] config[{i}]: {text}") from None
-    return ResourceSet(rlist)
-
-
-def _add_entry(rlist: Rlist, entry: Mapping[str, Any], hosts: list[str]) -> None:
-    unknown = entry.keys() - {"hosts", "cores", "gpus", "properties"}
-    if unknown:
-        raise ValueError(f"unknown key {sorted(unknown)[0]!r}: it takes hosts, cores, gpus and properties")
-    known = rlist.ranks()
-    for host in dict.fromkeys(Hostlist(entry["hosts"])):
-        ranks = [rank for rank, name in enumerate(hosts) if name == host]
-        if not ranks:
-            raise ValueError(f"host {host} is not in the instance, which has {Hostlist(hosts)}")
-        for rank in ranks:
-            if rank not in known and rank not in rlist.ranks():
-                rlist.add_rank(rank, host, entry.get("cores", ""))
-            elif "cores" in entry:
-                rlist.add_child(rank, "core", entry["cores"])
-            if "gpus" in entry:
-                rlist.add_child(rank, "gpu", entry["gpus"])
-            for name in entry.get("properties", ()):
-                rlist.set_property(name, rank)
+    try:
+        return ResourceSet(from_entries(entries, hosts))
+    except ValueError as exc:
+        raise FluxError(errno.EINVAL, f"[resource] {exc}") from None
 
 
 def with_nodelist(resources: ResourceSet | dict[str, Any]) -> dict[str, Any]:

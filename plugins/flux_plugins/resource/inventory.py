@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flux.constants import FLUX_NODEID_UPSTREAM
@@ -16,7 +15,7 @@ from flux.idset import IDset
 from flux.kvs import lookup_async
 from flux.resource import ResourceSet
 from flux.resource.Rlist import Rlist
-from flux_plugins.resource.devices import count_gpus
+from flux.resource.sources import count_gpus
 from flux_plugins.resource.discovery import configured, join, local_inventory
 from flux_plugins.resource.enclosing import EnclosingJob
 from flux_plugins.resource.store import R_KEY, stored
@@ -66,7 +65,7 @@ class Discovery:
             lookup_async(self._resource.flux, R_KEY, namespace="primary").then(self._reuse)
 
     def _own(self) -> Rlist:
-        return local_inventory(self._resource.rank, self.hostname, cores_of(self.cpus), count_gpus(Path("/")))
+        return local_inventory(self._resource.rank, self.hostname, cores_of(self.cpus), count_gpus())
 
     def _configure(self) -> None:
         resource = self._resource

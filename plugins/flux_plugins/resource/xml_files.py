@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from xml.etree import ElementTree
 
 from flux.errors import FluxError
 from flux.idset import IDset
-from flux.resource import ResourceSet
+from flux.resource import ResourceSet, sources
 from flux.resource.Rlist import Rlist
 
 __all__ = ["read_xml"]
-
-_COPROCESSOR = "5"  # hwloc's osdev_type of what computes, such as a CUDA or ROCm device
 
 
 def read_xml(directory: str) -> ResourceSet:
@@ -43,17 +40,11 @@ def _ranks(directory: str) -> list[int]:
 
 def _add(rlist: Rlist, rank: int, path: str) -> None:
     try:
-        topology = ElementTree.parse(path).getroot()
+        host = sources.read_xml(path)
     except OSError as exc:
         raise FluxError(exc.errno or errno.EIO, f"{path}: {exc.strerror}") from None
-    except ElementTree.ParseError as exc:
-        raise FluxError(errno.EINVAL, f"{path} is no XML: {exc}") from None
-    parts = list(topology.iter("object"))
-    cores = sum(part.get("type") == "Core" for part in parts)
-    gpus = sum(part.get("type") == "OSDev" and part.get("osdev_type") == _COPROCESSOR for part in parts)
-    host = next((info.get("value") for info in topology.iter("info") if info.get("name") == "HostName"), None)
-    if not cores or not host:
-        raise FluxError(errno.EINVAL, f"{path} describes no host with cores, as `lstopo RANK.xml` writes it")
-    rlist.add_rank(rank, host, IDset(range(cores)))
-    if gpus:
-        rlist.add_child(rank, "gpu", IDset(range(gpus)))
+    except ValueError as exc:
+        raise FluxError(errno.EINVAL, str(exc)) from None
+    rlist.add_rank(rank, host.hostname, IDset(range(host.cores)))
+    if host.gpus:
+        rlist.add_child(rank, "gpu", IDset(range(host.gpus)))

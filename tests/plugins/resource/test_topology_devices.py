@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_plugins.resource.devices import count_gpus
+from flux.resource.sources import count_gpus
 from flux_plugins.resource.discovery import local_inventory
 from flux_plugins.resource.topology import hwloc_xml
 
