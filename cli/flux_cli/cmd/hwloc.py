@@ -78,7 +78,7 @@ def _reload(args: argparse.Namespace) -> int:
     if args.directory is not None:
         return _reload_from(os.path.abspath(args.directory))
     with tempfile.TemporaryDirectory(prefix="flux-hwloc-") as directory:
-        for rank, text in enumerate(_topologies(argparse.Namespace(local=False, rank=None))):
+        for rank, text in enumerate(_topologies(argparse.Namespace(local=False, rank="all"))):
             with open(os.path.join(directory, f"{rank}.xml"), "w", encoding="utf-8") as file:
                 file.write(text)
         return _reload_from(directory)
