@@ -129,10 +129,11 @@ class JobManager(Module):
 
     def _on_response(self, msg: Message) -> None:
         try:
-            if msg.topic.startswith("sched."):
-                self.manager.scheduler.on_response(msg)
-            elif msg.topic == self.manager.execution.topic:
-                self.manager.execution.on_response(msg)
+            with self.manager.writer.unhurried():
+                if msg.topic.startswith("sched."):
+                    self.manager.scheduler.on_response(msg)
+                elif msg.topic == self.manager.execution.topic:
+                    self.manager.execution.on_response(msg)
         except (IllegalEvent, KeyError, FluxError) as exc:
             self.log.exception(f"a response to {msg.topic} makes no sense: {msg.payload}", exc)
 
