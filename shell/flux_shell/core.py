@@ -16,8 +16,10 @@ from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.job import fluid
+from flux.kvs.patient import PatientCommit
 from flux_shell.job import Job
 from flux_shell.journal import Journal
+from flux_shell.sure_commit import SureCommit
 from flux_shell.task import Task
 
 __all__ = ["LOG_DEBUG", "LOG_ERR", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
@@ -34,6 +36,7 @@ class Options(NamedTuple):
     standalone: bool = False
     initrc: str = ""
     verbose: int = 0
+    reconnect: bool = False
 
 
 class ShellFatal(Exception):
@@ -83,7 +86,9 @@ class ShellCore:
         self._fatal_status: int | None = None
         self.current_task: Task | None = None
         self.service = f"{os.getuid()}-shell-{fluid.encode(job.id, 'f58plain')}"
-        self.journal = None if flux is None else Journal(flux, f"job-{job.id}")
+        commit = SureCommit if options.reconnect else PatientCommit
+        self.journal = None if flux is None else Journal(flux, f"job-{job.id}", commit)
+        self._reconnects = 0
         self._barriers = 0
         self._running = 0
         self._watched: set[Task] = set()
@@ -120,11 +125,25 @@ class ShellCore:
             except FluxError:
                 if self.flux is None or self.flux.session.error is None:
                     raise
-            if self.flux is not None and self.flux.session.error is not None and not self._lost:
-                self._lose()
+            if self.flux is not None and not self._lost:
+                self._check_connection()
+
+    def _check_connection(self) -> None:
+        if self.cli.reconnect:
+            if self.flux.reconnects != self._reconnects:
+                self._reconnected()
+        elif self.flux.session.error is not None:
+            self._lose()
+
+    def _reconnected(self) -> None:
+        self._reconnects = self.flux.reconnects
+        self.flux.notify("event.subscribe", {"topic": f"shell-{self.jobid}."})
+        self.log(LOG_NOTICE, "the connection to the broker was lost, and is there again")
+        self.call("shell.reconnect", shell=self)
 
     def _flush(self) -> None:
-        if self.journal is not None and not self._lost:
+        """Commit what was gathered, unless the broker is gone, for now or for good."""
+        if self.journal is not None and self.flux.session.error is None:
             self.journal.flush()
 
     def _lose(self) -> None:

@@ -33,7 +33,7 @@ class ShellFace(ShellCore):
     def __init__(self, job: Job, stack: PluginHost, flux: Flux | None, *args: Any) -> None:
         super().__init__(job, stack, flux, *args)
         self._service = None if flux is None else Service(flux, self.service, f"shell-{job.id}.")
-        self._outbox = None if flux is None else Outbox(flux, self.rank, self.rpc)
+        self._outbox = None if flux is None else Outbox(flux, self.rank, self.rpc, self.cli.reconnect)
         self._refs: dict[str, int] = {}
         self._held: list[tuple[str, dict[str, Any]]] | None = []
         self._contexts: dict[str, dict[str, Any]] = {"shell.init": {}, "shell.start": {}}

@@ -22,10 +22,11 @@ class Journal:
     """Appends to eventlogs (RFC 18) of the job's guest namespace.
 
     Args:
-        flux: the handle. namespace: KVS namespace of the job.
+        flux: the handle. namespace: KVS namespace of the job. commit: how commits are made.
     """
 
-    def __init__(self, flux: Any, namespace: str) -> None:
+    def __init__(self, flux: Any, namespace: str, commit: type[PatientCommit] = PatientCommit) -> None:
+        self._commit = commit
         self._flux = flux
         self._namespace = namespace
         self._pending: dict[str, list[str]] = {}
@@ -61,7 +62,7 @@ class Journal:
         self._pending.clear()
         self.backlog = 0
         self._in_flight = True
-        PatientCommit(self._flux, txn, namespace=self._namespace).then(self._committed)
+        self._commit(self._flux, txn, namespace=self._namespace).then(self._committed)
 
     def _committed(self, future: PatientCommit) -> None:
         self._in_flight = False

@@ -16,6 +16,7 @@ from flux.core.steady import FIRST_DELAY, LONGEST_DELAY
 from flux.errors import FluxError
 from flux.message import Message
 from flux.rpc import RPC
+from flux_shell.sure_commit import LOST
 
 __all__ = ["Inbox", "Outbox"]
 
@@ -30,14 +31,16 @@ class Outbox:
 
     Args:
         flux: the handle. rank: of this shell. post: sends a request to a shell.
+        reconnects: the handle comes back when its connection is lost.
 
     Attributes:
         patient: False to give up what cannot be delivered at once.
         on_drained: called as letters are received, once there are few enough.
     """
 
-    def __init__(self, flux: Any, rank: int, post: Post) -> None:
+    def __init__(self, flux: Any, rank: int, post: Post, reconnects: bool = False) -> None:
         self._flux, self._rank, self._post = flux, rank, post
+        self._reconnects = reconnects
         self._numbers: dict[int, int] = {}
         self._open = 0
         self.patient = True
@@ -59,15 +62,27 @@ class Outbox:
         self._try(shell_rank, method, {**payload, "mail": [self._rank, number]}, FIRST_DELAY)
 
     def _try(self, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
-        self._post(shell_rank, method, letter).then(self._answered, shell_rank, method, letter, delay)
+        try:
+            self._post(shell_rank, method, letter).then(self._answered, shell_rank, method, letter, delay)
+        except FluxError as exc:
+            if not self._is_repeated(exc):
+                raise
+            self._later(shell_rank, method, letter, delay)
+
+    def _is_repeated(self, error: FluxError) -> bool:
+        reachable_again = self._reconnects and error.errno in LOST
+        return self.patient and (error.errno == errno.EHOSTUNREACH or reachable_again)
+
+    def _later(self, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
+        longer = min(2 * delay, LONGEST_DELAY)
+        self._flux.call_later(delay, lambda: self._try(shell_rank, method, letter, longer))
 
     def _answered(self, rpc: RPC, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
         try:
             rpc.get()
         except FluxError as exc:
-            if exc.errno == errno.EHOSTUNREACH and self.patient:
-                later = min(2 * delay, LONGEST_DELAY)
-                self._flux.call_later(delay, lambda: self._try(shell_rank, method, letter, later))
+            if self._is_repeated(exc):
+                self._later(shell_rank, method, letter, delay)
                 return
             if exc.errno != errno.ENOSYS:  # a shell that has ended needs no letters
                 sys.stderr.write(f"flux-shell[{self._rank}]: ERROR: {method} to shell {shell_rank}: {exc}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def _run(args: _Args, plugins: PluginHost) -> int:
     if args.options.standalone:
         job = Job(args.jobid, _load(args.jobspec, "--jobspec"), _load(args.resources, "--resources"))
         return Shell(job, plugins, None, args.options).run()
-    with Flux() as flux:
+    with Flux(reconnect=math.inf if args.options.reconnect else 0) as flux:
         request = _ask(flux, args.jobid)
         job = _job(args, request.lookup.get())
         rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
@@ -113,6 +114,7 @@ def _parse(argv: list[str]) -> _Args:
     parser.add_argument("-j", "--jobspec", metavar="FILE", default="", help="take jobspec from FILE")
     parser.add_argument("-R", "--resources", metavar="FILE", default="", help="take the resource set R from FILE")
     parser.add_argument("--initrc", metavar="FILE", default="", help="run the Lua initrc FILE")
+    parser.add_argument("--reconnect", action="store_true", help="outlive a loss of the broker's connection")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log what is done")
     parser.add_argument("jobid", metavar="JOBID")
     args = parser.parse_args(argv)
@@ -120,7 +122,9 @@ def _parse(argv: list[str]) -> _Args:
         jobid = fluid.decode(args.jobid)
     except ValueError as exc:
         parser.error(str(exc))
-    return _Args(jobid, Options(args.standalone, args.initrc, args.verbose), args.jobspec, args.resources)
+    return _Args(
+        jobid, Options(args.standalone, args.initrc, args.verbose, args.reconnect), args.jobspec, args.resources
+    )
 
 
 if __name__ == "__main__":

@@ -59,6 +59,11 @@ class BlockingHandle(Handle):
             self._sock = None
             self.attr_cache.clear()
 
+    @property
+    def reconnects(self) -> int:
+        """How often this handle has found its broker again."""
+        return self._comeback.count
+
     def reconnect(self) -> None:
         """Make a new connection in place of this one (flux_reconnect(3)).
 
@@ -83,6 +88,7 @@ class BlockingHandle(Handle):
         try:
             for topic, payload in self._comeback.requests():
                 self._restore(topic, payload)
+            self._comeback.count += 1
         except FluxError as exc:
             self._disconnect()
             self.session.fail(exc)

@@ -25,6 +25,8 @@ class Comeback:
     def __init__(self, patience: float) -> None:
         self.patience = patience
         self.active = False  # while the new connection is being made as the old one was
+        self.count = 0
+        """How often a connection took the place of a lost one."""
         self.subscriptions: Counter[str] = Counter()
         self._services: dict[str, Future] = {}
         self._deadline = 0.0

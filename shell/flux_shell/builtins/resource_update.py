@@ -21,9 +21,16 @@ class ResourceUpdate:
 
     @hookimpl(trylast=True)
     def shell_init(self, shell: Shell) -> None:
+        self._shell = shell
+        self._watch(shell)
+
+    @hookimpl
+    def shell_reconnect(self, shell: Shell) -> None:
+        self._watch(shell)
+
+    def _watch(self, shell: Shell) -> None:
         if shell.standalone or not shell.stack.has("shell_resource_update"):
             return
-        self._shell = shell
         request = {"id": shell.jobid, "key": "R", "flags": 0}
         shell.flux.rpc("job-info.update-watch", request, flags=FLUX_RPC_STREAMING).then(self._answered)
 
