@@ -8,6 +8,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from flux_cli.common import Parser
+from flux_cli.errors import CommandError, UsageError
+
 if TYPE_CHECKING:
     from flux.errors import FluxError
 
@@ -17,13 +20,13 @@ ERROR_FD = "FLUX_BROKER_ERROR_FD"
 """Variable with the descriptor on which a launcher wants to be told why a broker could not start."""
 
 
-class BrokerUsageError(ValueError):
+class BrokerUsageError(CommandError):
     """A wrong argument; the text says which and what it should be."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options of flux-broker(1)."""
-    parse = argparse.ArgumentParser(prog="flux-broker", description="Run one broker of a Flux instance.")
+    parse = Parser("broker", "Run one broker of a Flux instance.")
     parse.add_argument("-v", "--verbose", action="count", default=0, help="tell on stderr what is being done")
     parse.add_argument(
         "-S", "--setattr", action="append", default=[], metavar="ATTR=VAL", help="set an attribute's initial value"
@@ -101,13 +104,14 @@ def main(argv: list[str] | None = None) -> int:
     from flux_kernel.broker import Broker
     from flux_kernel.composition import CompositionError, load_composition
 
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         options = prepare_options(args)
         composition = load_composition(args.plugins, args.config_path)
         composition.plugins()
-    except (BrokerUsageError, CompositionError, OSError) as exc:
-        print(f"flux-broker: {exc}", file=sys.stderr)
+    except (CommandError, CompositionError, OSError) as exc:
+        usage = f"{exc.usage}\n" if isinstance(exc, UsageError) else ""
+        print(f"{usage}flux-broker: {exc}", file=sys.stderr)
         return 1
     broker = Broker(composition, options)
     if (fd := os.environ.pop(ERROR_FD, "")).isdecimal():

@@ -74,18 +74,28 @@ def _terminal_width() -> int:
         return 80
 
 
+_USAGE_IS_2 = frozenset(
+    "alloc batch bulksubmit cancel hostlist housekeeping job-exec-override job-frobnicator job-validator jobs jobtap"
+    " pgrep pkill post-job-event pstree queue resource run sproc submit update uri watch".split()
+)
+"""Commands that end with 2 when their command line makes no sense, for scripts that tell that from a failure (1)."""
+
+
+def usage_error(name: str, text: str, usage: str) -> UsageError:
+    """What `flux NAME` raises, and with which exit code it ends, when its command line makes no sense."""
+    return UsageError(text, usage, 2 if name in _USAGE_IS_2 else 1)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that fails the way flux commands do, and points to the manual page.
 
     Args:
         name: of the command, without "flux"; "module load" for a sub-command's sub-command.
         description: one sentence.
-        usage_code: exit code for a command line that makes no sense.
     """
 
-    def __init__(self, name: str, description: str, usage_code: int = 1, **options: Any) -> None:
-        self._usage_code = usage_code
-        page = name.partition(" ")[0]
+    def __init__(self, name: str, description: str, **options: Any) -> None:
+        self._page = page = name.partition(" ")[0]
         options.setdefault("epilog", f"`flux help {page}` shows the manual page flux-{page}(1).")
         options.setdefault("formatter_class", Formatter)
         super().__init__(prog=f"flux {name}", description=description, **options)
@@ -106,9 +116,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args([*(self._alone.get(w, w) for w in words[:end]), *words[end:]], namespace)
 
     def error(self, message: str) -> NoReturn:
-        error = UsageError(message, self.format_usage().rstrip())
-        error.code = self._usage_code
-        raise error
+        raise usage_error(self._page, message, self.format_usage().rstrip())
 
 
 class Action:
@@ -135,7 +143,8 @@ def dispatch(name: str, description: str, actions: Mapping[str, Action], argv: l
     word = argv[0]
     action = actions.get(word)
     if action is None:
-        raise UsageError(f"there is no command '{word}'{_nearest(word, actions)}", f"usage: flux {name} COMMAND ...")
+        text = f"there is no command '{word}'{_nearest(word, actions)}"
+        raise usage_error(name, text, f"usage: flux {name} COMMAND ...")
     parser = Parser(f"{name} {word}", action.help)
     if action.add_arguments:
         action.add_arguments(parser)

@@ -19,6 +19,6 @@ class CommandError(Exception):
 class UsageError(CommandError):
     """A command line that makes no sense; the usage is shown as well."""
 
-    def __init__(self, text: str, usage: str = "") -> None:
-        super().__init__(text)
+    def __init__(self, text: str, usage: str = "", code: int = 1) -> None:
+        super().__init__(text, code)
         self.usage = usage

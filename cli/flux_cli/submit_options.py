@@ -149,7 +149,7 @@ def parse(name: str, description: str, options: Sequence[Option], argv: Sequence
     args = parser.parse_args(argv)
     drop_double_dash(args.command)
     if not args.command and not args.list_plugins:
-        parser.error("job command and arguments are missing")
+        die("job command and arguments are missing")
     return args
 
 

@@ -111,12 +111,16 @@ def test_jobs_colours_on_demand(run: Run, jobid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
-    [(["-o", "{nnode}"], "did you mean 'nnodes'"), (["-f", "done"], "no job state or result"), (["xyz!"], "job")],
+    ("args", "code", "message"),
+    [
+        (["-o", "{nnode}"], 1, "did you mean 'nnodes'"),
+        (["-f", "done"], 1, "no job state or result"),
+        (["xyz!"], 2, "job"),
+    ],
 )
-def test_jobs_refuses_nonsense(run: Run, args: list[str], message: str) -> None:
+def test_jobs_refuses_nonsense(run: Run, args: list[str], code: int, message: str) -> None:
     done = run("jobs", *args)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 

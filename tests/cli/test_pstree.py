@@ -72,15 +72,15 @@ def test_lines_are_cut_at_the_width_of_the_terminal(tree: Callable[..., list[str
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
+    ("words", "code", "error"),
     [
-        (("-d", "nope"), "invalid choice: 'nope'"),
-        (("-C", "--ascii"), "Choose only one of --ascii, --compact"),
-        (("-o", "{nope}"), "Unknown format field: nope"),
-        (("-fdone",), "there is no job state or result 'done'"),
+        (("-d", "nope"), 2, "invalid choice: 'nope'"),
+        (("-C", "--ascii"), 1, "Choose only one of --ascii, --compact"),
+        (("-o", "{nope}"), 1, "Unknown format field: nope"),
+        (("-fdone",), 1, "there is no job state or result 'done'"),
     ],
 )
-def test_wrong_requests_are_refused(instance: Instance, words: tuple[str, ...], error: str) -> None:
+def test_wrong_requests_are_refused(instance: Instance, words: tuple[str, ...], code: int, error: str) -> None:
     found = instance.run("flux", "pstree", *words)
-    assert (found.returncode, found.stdout) == (1, "")
+    assert (found.returncode, found.stdout) == (code, "")
     assert error in found.stderr

@@ -50,13 +50,13 @@ def test_attributes_and_topology(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["-s0", "true"], 2, "above 0"),
-        (["-sx", "true"], 2, "above 0"),
+        (["-s0", "true"], 1, "above 0"),
+        (["-sx", "true"], 1, "above 0"),
         (["-s2", "-Srank=x,y", "-Snonsense", "true"], 1, "ATTR=VAL"),
         (["-s2", "--test-rundir=/nonexistent/dir", "true"], 1, "no directory"),
         (["-s2", "--plugins=/nonexistent.toml", "true"], 1, "/nonexistent.toml"),
         (["-s2", "-o--nonsense", "true"], 1, "--nonsense"),
-        (["-s2", "-vx", "true"], 2, "verbosity must be a number"),
+        (["-s2", "-vx", "true"], 1, "verbosity must be a number"),
         (["-s2", "-Sbroker.pid=7", "true"], 1, "broker.pid is the broker's to set"),
         (["-s2", "-c/nonexistent.toml", "true"], 1, "/nonexistent.toml"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flux_cli.common import Parser, open_flux, warn
+from flux_cli.common import Parser, die, open_flux, warn
 from flux_cli.job_bulk import add_selection, parse_states, parse_user, raise_all
 from flux_cli.job_ids import parse_id
 
@@ -22,9 +22,9 @@ def command(argv: list[str]) -> int:
     args = parser.parse_intermixed_args(argv)
     by_selection = args.all or args.user is not None or args.states is not None
     if by_selection and args.jobids:
-        parser.error("Do not specify a list of jobids with --all, --user or --states")
+        die("Do not specify a list of jobids with --all, --user or --states")
     if not by_selection and not args.jobids:
-        parser.error("No target jobs were provided: give job ids, or --all")
+        die("No target jobs were provided: give job ids, or --all")
     return _cancel_all(args) if by_selection else _cancel_each(args)
 
 

@@ -29,7 +29,7 @@ def command(argv: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser("hostlist", "Fetch, combine and show lists of hosts.", usage_code=_USAGE)
+    parser = Parser("hostlist", "Fetch, combine and show lists of hosts.")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("-e", "--expand", action="store_true", help="print each host, see --delimiter")
     shown.add_argument("-c", "--count", action="store_true", help="print how many hosts there are")

@@ -8,6 +8,7 @@ import sys
 
 from flux_cli.common import Parser, die, open_flux, print_json, warn
 from flux_cli.formats import format_text
+from flux_cli.job_ids import parse_id
 from flux_cli.job_query import add_filter_options, fetch, filters, since, user, words
 from flux_cli.job_table import print_stats, print_table
 
@@ -64,7 +65,7 @@ def command(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("jobs", "List jobs, by default those of this user that are pending or running.")
-    parser.add_argument("jobids", nargs="*", metavar="JOBID", help="only these jobs")
+    parser.add_argument("jobids", nargs="*", type=parse_id, metavar="JOBID", help="only these jobs")
     parser.add_argument("-a", dest="all", action="store_true", help="also inactive jobs")
     parser.add_argument("-A", dest="all_users", action="store_true", help="jobs of all users")
     add_filter_options(parser)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import socket
-import sys
 import time
+
+from flux_cli.common import Parser, die
 
 __all__ = ["command"]
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options of flux-keygen(1)."""
-    parse = argparse.ArgumentParser(prog="flux keygen", description="Make a CURVE certificate.")
+    parse = Parser("keygen", "Make a CURVE certificate.")
     parse.add_argument("-n", "--name", default=socket.gethostname(), help="name of the certificate (default: hostname)")
     parse.add_argument(
         "--meta", action="append", default=[], metavar="KEYVALS", help="note KEY=VALUE pairs, comma separated"
@@ -24,24 +24,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def command(argv: list[str]) -> int:
-    """Run `flux keygen`; 1 when the certificate cannot be made."""
+    """Run `flux keygen`."""
     args = parser().parse_args(argv)
     import zmq
 
     from flux.certificate import Certificate, write_certificate
 
-    try:
-        metadata = {"name": args.name, **_facts(zmq.zmq_version()), **_noted(args.meta)}
-        _check(metadata)
-        public, secret = (key.decode() for key in zmq.curve_keypair())
-        if args.path:
+    metadata = {"name": args.name, **_facts(zmq.zmq_version()), **_noted(args.meta)}
+    _check(metadata)
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    if args.path:
+        try:
             write_certificate(args.path, Certificate(public, secret, metadata))
-    except OSError as exc:
-        print(f"flux-keygen: {args.path}: {exc.strerror}", file=sys.stderr)
-        return 1
-    except ValueError as exc:
-        print(f"flux-keygen: {exc}", file=sys.stderr)
-        return 1
+        except OSError as exc:
+            die(f"{args.path}: {exc.strerror}")
     return 0
 
 
@@ -59,7 +55,7 @@ def _noted(options: list[str]) -> dict[str, str]:
     for pair in (pair for option in options for pair in option.split(",") if pair):
         name, sep, value = pair.partition("=")
         if not sep:
-            raise ValueError(f"--meta takes KEY=VALUE pairs, not {pair!r}")
+            die(f"--meta takes KEY=VALUE pairs, not {pair!r}")
         noted[name] = value
     return noted
 
@@ -67,6 +63,6 @@ def _noted(options: list[str]) -> dict[str, str]:
 def _check(metadata: dict[str, str]) -> None:
     for name, value in metadata.items():
         if not re.fullmatch(r"[A-Za-z0-9$_@.&+/-]+", name):
-            raise ValueError(f"{name!r} cannot be the name of metadata: letters, digits and $-_@.&+/ are possible")
+            die(f"{name!r} cannot be the name of metadata: letters, digits and $-_@.&+/ are possible")
         if '"' in value or not value.isprintable():
-            raise ValueError(f"value {value!r} of {name} must be printable and have no double quote")
+            die(f"value {value!r} of {name} must be printable and have no double quote")

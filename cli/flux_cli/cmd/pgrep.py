@@ -97,7 +97,7 @@ def _cancel(handle: Flux, jobs: list[JobInfo], wait: bool) -> int:
 
 
 def _parser(name: str, description: str) -> Parser:
-    parser = Parser(name, description, usage_code=_SYNTAX)
+    parser = Parser(name, description)
     parser.add_argument("-A", dest="all_users", action="store_true", help="jobs of all users")
     add_filter_options(parser)
     parser.add_argument("-c", "--count", type=int, default=0, metavar="N", help="at most the first N matches")

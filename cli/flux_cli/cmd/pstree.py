@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from flux_cli.common import Parser, die, open_flux, warn
+from flux_cli.job_ids import parse_id
 from flux_cli.job_query import ALL_STATES, fetch, words
 from flux_cli.label_tree import Tree
 
@@ -56,7 +57,7 @@ def command(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("pstree", "Show running jobs as a tree, with those of jobs that are instances of Flux.")
-    parser.add_argument("jobids", nargs="*", metavar="JOBID", help="only these jobs")
+    parser.add_argument("jobids", nargs="*", type=parse_id, metavar="JOBID", help="only these jobs")
     parser.add_argument("-a", "--all", action="store_true", help="jobs in all states")
     parser.add_argument("-c", "--count", type=int, default=1000, metavar="N", help="at most N jobs of an instance")
     parser.add_argument("-f", "--filter", action="append", metavar="STATE|RESULT", help="jobs in these states")

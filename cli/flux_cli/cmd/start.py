@@ -12,6 +12,7 @@ import shlex
 import sys
 
 from flux_cli.broker import BrokerUsageError, attributes, prepare_options
+from flux_cli.common import Parser
 
 __all__ = ["command"]
 
@@ -19,9 +20,9 @@ SYSTEM_CONFIG = "/etc/flux/system/conf.d"
 SYSTEM_STATE = "/var/lib/flux"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options of flux-start(1)."""
-    parse = argparse.ArgumentParser(prog="flux start", description="Launch a new Flux instance.")
+    parse = Parser("start", "Launch a new Flux instance.")
     add = parse.add_argument
     add("-s", "--test-size", "--size", type=_size, metavar="N", help="launch N brokers on this host")
     add("-o", "--broker-opts", action="append", default=[], metavar="OPTS", help="broker options, comma separated")
@@ -83,18 +84,14 @@ def command(argv: list[str]) -> int:
     args = parse.parse_args(_joined(parse, argv))
     args.verbose = _verbosity(args.verbose)
     args.program = args.program[1:] if args.program[:1] == ["--"] else args.program
-    try:
-        _merge_broker_options(args)
-        _recover(args)
-        _check(args)
-        if args.test_size is None:
-            return _become_broker(args)
-        from flux_cli.launch import launch
+    _merge_broker_options(args)
+    _recover(args)
+    _check(args)
+    if args.test_size is None:
+        return _become_broker(args)
+    from flux_cli.launch import launch
 
-        return launch(args, prepare_options(args))
-    except (BrokerUsageError, OSError) as exc:
-        print(f"flux-start: {exc}", file=sys.stderr)
-        return 1
+    return launch(args, prepare_options(args))
 
 
 def _joined(parse: argparse.ArgumentParser, argv: list[str]) -> list[str]:

@@ -44,7 +44,7 @@ def command(argv: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser("watch", "Show the output of jobs until all of them have ended.", usage_code=_USAGE)
+    parser = Parser("watch", "Show the output of jobs until all of them have ended.")
     parser.add_argument("jobids", nargs="*", metavar="JOBID", help="these jobs")
     parser.add_argument("-a", "--active", action="store_true", help="active jobs of this user")
     parser.add_argument("-A", "--all", action="store_true", help="all jobs of this user, also inactive ones")
