@@ -6,6 +6,7 @@ On a full disk what was made waits for room, one commit at a time so that events
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,7 @@ class Guest:
     def create(self, on_ready: Callable[[str], None]) -> None:
         """Make the namespace, write the events logged so far, link it; then call back with "" or an error.
 
+        A namespace that is there is one that a service made which was lost before it did anything else.
         The three requests go out at once: the KVS takes those of one client in order.
         """
         requests = [namespace_create_async(self._flux, self.namespace, self._owner)]
@@ -60,7 +62,7 @@ class Guest:
         def answered(rpc: Any) -> None:
             nonlocal left, error
             left -= 1
-            error = error or rpc.error_string() or ""
+            error = error or _problem(rpc)
             if not left:
                 on_ready(error)
 
@@ -142,3 +144,12 @@ class Guest:
     def _removed(self, rpc: Any, on_done: Callable[[], None]) -> None:
         self._check(rpc)
         on_done()
+
+
+def _problem(rpc: Any) -> str:
+    """The text of an error, but for a namespace that is there already; else ""."""
+    try:
+        rpc.get()
+    except FluxError as exc:
+        return "" if exc.errno == errno.EEXIST else str(exc)
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,23 @@ class History:
 
 
 class Reattachment:
-    """Reads the eventlogs of a job, and then lets it go on, or not.
+    """Reads the eventlogs of a job, and then lets it go on, or begin, or not.
 
     Args:
+        begin: called when the other service was lost before it had begun anything.
         fail: called with a text when the job cannot be taken over.
     """
 
-    def __init__(self, run: Run, handle: Any, go_on: Callable[[History], None], fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        handle: Any,
+        go_on: Callable[[History], None],
+        begin: Callable[[History], None],
+        fail: Callable[[str], None],
+    ) -> None:
         self._go_on = go_on
+        self._begin = begin
         self._fail = fail
         self._eventlog: list[Event] = []
         key = f"{encode_id(run.id, 'kvs')}.eventlog"
@@ -58,8 +68,22 @@ class Reattachment:
 
     def _read_guest(self, lookup: Any) -> None:
         try:
+            if _was_never_begun(lookup):
+                nothing = History(self._eventlog, [])
+                if "start" not in nothing.known:
+                    self._begin(nothing)
+                    return
             history = History(self._eventlog, decode_eventlog(lookup.value()))
         except (FluxError, ValueError, KeyError) as exc:
             self._fail(f"what its shells did cannot be read: {exc}")
             return
         self._go_on(history)
+
+
+def _was_never_begun(lookup: Any) -> bool:
+    """There is no guest namespace, or nothing in it."""
+    try:
+        lookup.value()
+    except FluxError as exc:
+        return exc.errno in (errno.ENOTSUP, errno.ENOENT)
+    return False

@@ -76,7 +76,16 @@ class Run:
 
     def take_over(self, on_failure: Callable[[str], None]) -> None:
         """Go on where another execution service left off, or call back with why not."""
-        Reattachment(self, self._module.flux, self._taken_over, on_failure)
+        Reattachment(self, self._module.flux, self._taken_over, self._begin, on_failure)
+
+    def _begin(self, history: History) -> None:
+        """Start what another execution service was asked to and did not."""
+        if not history.fatal:
+            self.start()
+            self.expire_at(self.expiration)
+            return
+        ended = dict.fromkeys(self.execution.ranks, 0)
+        self.guest.create(lambda _error: self.perform(self.execution.on_taken_over(False, ended, fatal=True)))
 
     def _taken_over(self, history: History) -> None:
         self._known = history.known & {"start", "finish", "release"}
