@@ -7,6 +7,7 @@ field "?:" (leave the column out when it is empty), "+:" (as wide as its widest 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import string
@@ -15,7 +16,9 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-__all__ = ["HeaderFormatter", "JobFormatter", "OutputFormat", "is_empty"]
+from flux.errors import FluxError
+
+__all__ = ["FormatError", "HeaderFormatter", "JobFormatter", "OutputFormat", "is_empty"]
 
 _NOTHING = frozenset(("", "0s", "0.0", "0:00:00", "1970-01-01T00:00:00"))
 _SPEC = re.compile(
@@ -24,6 +27,10 @@ _SPEC = re.compile(
 _ALIGN = re.compile(r"(?:.?([<>=^]))?")
 _SORT = re.compile(r"sort:([^\s{]*) ?")
 _MARKS = ("?+:", "?:", "+:")
+
+
+class FormatError(FluxError, ValueError):
+    """A value that a format cannot show (EINVAL)."""
 
 
 def is_empty(text: str) -> bool:
@@ -237,8 +244,14 @@ class OutputFormat:
         return _cut("".join(parts), _columns(width))
 
     def format(self, obj: Any) -> str:
-        """The line of one object."""
-        return "".join([render(obj) for render in self._lines])
+        """The line of one object. FormatError when a value is of no kind that its part of the format can show."""
+        try:
+            return "".join([render(obj) for render in self._lines])
+        except (TypeError, ValueError) as exc:
+            raise self._misfit(exc) from None
+
+    def _misfit(self, exc: Exception) -> FormatError:
+        return FormatError(errno.EINVAL, f"the format {self.fmt!r} cannot show a value: {exc}")
 
     @property
     def fitted_fields(self) -> list[str]:
@@ -246,7 +259,8 @@ class OutputFormat:
         return [part.field for part in self._parts if part.mark and part.field is not None]
 
     def filter(self, items: Iterable[Any], no_header: bool = False) -> str:
-        """The format as these objects need it: empty columns marked "?:" left out, those marked "+:" widened.
+        """The format as these objects need it: empty columns marked "?:" left out with the text before them, those
+        marked "+:" widened.
 
         Args:
             no_header: the heading does not count for the width.
@@ -262,7 +276,10 @@ class OutputFormat:
         widths = {part: 0 for part, _ in columns}
         for item in items if columns else ():
             for part, render in columns:
-                text = render(item)
+                try:
+                    text = render(item)
+                except (TypeError, ValueError) as exc:
+                    raise self._misfit(exc) from None
                 if len(text) > widths[part] and not is_empty(text):
                     widths[part] = len(text)
         return widths
@@ -271,7 +288,7 @@ class OutputFormat:
         if not part.mark:
             return part.text()
         if width == 0 and "?" in part.mark:
-            return part._replace(field=None).text() if part.literal.strip() else ""
+            return ""
         if "+" in part.mark:
             part = part.widened(width if no_header else max(width, len(self.heading(part.field or ""))))
         return part.text()

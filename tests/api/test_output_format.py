@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flux.output_format import OutputFormat
+from flux.output_format import FormatError, OutputFormat
 
 HEADINGS = {"name": "NAME", "size": "SIZE", "when": "WHEN", "part": "PART"}
 
@@ -25,6 +25,7 @@ def _lines(fmt: str, items: list[Any], capsys: pytest.CaptureFixture[str], **opt
     ("fmt", "items", "lines"),
     [
         ("{size} ?:{name:<4}|", [_item(size=1), _item(size=2)], ["SIZE|", "1|", "2|"]),
+        ("<{size}>[?:{name:<4}]", [_item(size=1)], ["<SIZE]", "<1]"]),
         ("?:{name:<4}|{size}", [_item(size=1), _item("a", 2)], ["NAME|SIZE", "    |1", "a   |2"]),
         ("+:{name:<2.2}|", [_item("abcdef"), _item("g")], ["NAME  |", "abcdef|", "g     |"]),
         ("+:{name}|", [_item("a")], ["NAME|", "a   |"]),
@@ -42,6 +43,12 @@ def test_columns_fit_what_is_shown(
 
 def test_widths_count_no_heading_that_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert _lines("+:{name}|", [_item("a")], capsys, no_header=True) == ["a|"]
+
+
+@pytest.mark.parametrize("fmt", ["{name!P}", "{name!F:>5}", "{name:nope}", "+:{name!D}"])
+def test_a_value_that_cannot_be_shown_so_is_named(fmt: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(FormatError, match="cannot show a value: "):
+        _lines(fmt, [_item("a", "b")], capsys)
 
 
 def test_lines_are_cut_at_a_width(capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,8 +126,8 @@ def test_a_long_list_comes_in_pages(long_list: Instance) -> None:
     def run(*words: str) -> CompletedProcess[str]:
         return long_list.run("flux", "jobs", *words)
 
-    header, *lines = shown(run("-c0", "-o", "+:{name:>2}|{id.dec}|?:{queue}"))
-    assert header == f"{'NAME':>20}|JOBID|" and {line.index("|") for line in lines} == {20}
+    header, *lines = shown(run("-c0", "-o", "+:{name:>2}|{id.dec}?:{queue}"))
+    assert header == f"{'NAME':>20}|JOBID" and {line.index("|") for line in lines} == {20}
     assert [line.split("|")[1] for line in lines] == ids
     assert [str(job["id"]) for job in json.loads(run("-c0", "--json").stdout)["jobs"]] == ids
     cut = run(f"-c{count - 1}", "-o", "{id.dec}")
@@ -169,6 +169,8 @@ def test_json_of_one_job_has_what_is_known(run: Run, jobs: dict[str, str]) -> No
         (("-i", "[1-"), "-i/--include: invalid targets"),
         (("--json", "--stats"), "--json incompatible with --stats"),
         (("f1234",), "f1234: unknown job id"),
+        (("-c-1",), "-c/--count: -1 is less than 0"),
+        (("-ano", "{name!P}"), "cannot show a value: could not convert string to float"),
     ],
 )
 def test_wrong_requests_are_refused(run: Run, words: tuple[str, ...], error: str) -> None:

@@ -112,9 +112,9 @@ class AnnotationsInfo:
     def __str__(self) -> str:
         if not self.annotationsDict:
             return ""
-        from msgspec import json
+        import json
 
-        return json.encode(self.annotationsDict).decode()
+        return json.dumps(self.annotationsDict)
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)

@@ -49,12 +49,16 @@ def command(argv: list[str]) -> int:
     args.recursive = args.recursive or args.recurse_all
     if args.json and (args.stats or args.stats_only):
         die("--json incompatible with --stats or --stats-only")
+    if args.count < 0:
+        die(f"-c/--count: {args.count} is less than 0, which is for no limit")
     text = format_text(args.format, FORMATS, "flux-jobs")
     if text is None:
         return 0
     formatter = _formatter(text, args.sort)
     if args.jobids and not args.recursive and _is_filtered(args):
         warn("jobs", "WARNING: Filtering options ignored with jobid list")
+    if args.all and args.filter:
+        warn("jobs", "WARNING: Both -a and --filter specified, ignoring -a")
     with open_flux() as handle:
         if args.stats or args.stats_only:
             active = print_stats(handle, words(args.queue))
@@ -131,7 +135,7 @@ def _list(handle: Flux, args: argparse.Namespace, formatter: JobInfoFormat) -> i
         _print_lines(jobs, args, formatter, query)
     if cut:
         _warn_of_cut(args)
-    return 1 if len(jobs) < len(args.jobids) else 0
+    return 0
 
 
 def _comes_in_pages(args: argparse.Namespace, formatter: JobInfoFormat) -> bool:
