@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flux_cli.cmd.plugins import command
+from flux_cli.cmd import plugins
 from flux_cli.composition_edit import set_enabled
+from flux_cli.main import guarded
 from flux_kernel.composition import default_path
 
 MODULES = """
@@ -52,6 +53,10 @@ COMPOSITION = """\
 [modules.sched-b]
 enabled = false     # the other one
 """
+
+
+def command(argv: list[str]) -> int:
+    return guarded("flux-plugins", lambda: plugins.command(argv))
 
 
 @pytest.fixture
@@ -232,9 +237,7 @@ def test_init_then_disable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("argv", [["list", "--kind=modul"], ["frobnicate"], [], ["enable"]])
 def test_usage_errors(argv: list[str], capsys: Captured) -> None:
-    with pytest.raises(SystemExit) as caught:
-        command(argv)
-    assert caught.value.code == 2
+    assert command(argv) == 2
     assert "usage: flux plugins" in capsys.readouterr().err
 
 

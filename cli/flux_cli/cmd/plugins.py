@@ -10,16 +10,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flux import discovery
 from flux.discovery import KINDS, PLANNED_KINDS, Entry, Index, PluginError, nearest
 from flux.pluginsfile import Problem
+from flux_cli.common import Action, Parser, die, dispatch
 from flux_kernel import composition
-
-
-class Refusal(Exception):
-    """What cannot be done, said to the user; exit code 1."""
 
 
 class Row(NamedTuple):
@@ -35,71 +32,39 @@ class Row(NamedTuple):
 
 
 def command(argv: list[str]) -> int:
-    args = _parser().parse_args(argv)
     try:
-        code: int = args.run(args)
-    except (Refusal, PluginError) as exc:
-        return _fail(str(exc))
+        return dispatch("plugins", "List and choose the plugins of an instance.", ACTIONS, argv)
     except UnicodeDecodeError as exc:
-        return _fail(f"the composition is not UTF-8: {exc}")
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
-    return code
+        die(f"the composition is not UTF-8: {exc}")
 
 
-def _fail(message: str) -> int:
-    print(f"flux-plugins: {message}", file=sys.stderr)
-    return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="flux plugins", description="List and choose the plugins of an instance.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_list(commands)
-    _add_check(commands)
-    _add_switch(commands, "enable", "make an instance use a plugin")
-    _add_switch(commands, "disable", "make an instance do without a plugin")
-    _add_init(commands)
-    return parser
-
-
-def _add_file_options(parser: argparse.ArgumentParser) -> None:
+def _file_arguments(parser: Parser) -> None:
     parser.add_argument("--plugins", metavar="FILE", help="the composition to look at")
     parser.add_argument("-c", "--config-path", metavar="DIR", help="configuration directory to find plugins.toml in")
 
 
-def _add_list(commands: Any) -> None:
-    parser = commands.add_parser("list", help="list plugins and their state")
+def _list_arguments(parser: Parser) -> None:
     parser.add_argument("-k", "--kind", choices=KINDS, metavar="KIND", help=f"only one of {', '.join(KINDS)}")
     parser.add_argument("--json", action="store_true", help="as a JSON array of objects")
-    _add_file_options(parser)
-    parser.set_defaults(run=_list)
+    _file_arguments(parser)
 
 
-def _add_check(commands: Any) -> None:
-    parser = commands.add_parser("check", help="find the mistakes in a composition")
+def _check_arguments(parser: Parser) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE", help="default: the composition that would be used")
-    _add_file_options(parser)
-    parser.set_defaults(run=_check)
+    _file_arguments(parser)
 
 
-def _add_switch(commands: Any, name: str, help: str) -> None:
-    parser = commands.add_parser(name, help=help)
+def _switch_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("-k", "--kind", choices=KINDS, metavar="KIND", help="which kind, if NAME is of several")
     parser.add_argument("-f", "--force", action="store_true", help="even if the composition cannot start then")
-    _add_file_options(parser)
-    parser.set_defaults(run=_switch, enabled=name == "enable")
+    _file_arguments(parser)
 
 
-def _add_init(commands: Any) -> None:
-    parser = commands.add_parser("init", help="begin a composition of your own")
+def _init_arguments(parser: Parser) -> None:
     parser.add_argument("file", nargs="?", default="plugins.toml", metavar="FILE", help="default: plugins.toml")
     parser.add_argument("--copy", action="store_true", help="a copy of the default, instead of a file that extends it")
     parser.add_argument("-f", "--force", action="store_true", help="overwrite FILE")
-    parser.set_defaults(run=_init)
 
 
 # list
@@ -181,7 +146,15 @@ def _check(args: argparse.Namespace) -> int:
 # enable, disable
 
 
-def _switch(args: argparse.Namespace) -> int:
+def _enable(args: argparse.Namespace) -> int:
+    return _switch(args, True)
+
+
+def _disable(args: argparse.Namespace) -> int:
+    return _switch(args, False)
+
+
+def _switch(args: argparse.Namespace, enabled: bool) -> int:
     from flux_cli.composition_edit import set_enabled, write_text
 
     path = _editable(args)
@@ -190,9 +163,9 @@ def _switch(args: argparse.Namespace) -> int:
     before = Path(path).read_bytes().decode()
     known = composition.compose(path, before, installed).check()
     _refuse_syntax_errors(known)
-    after = set_enabled(before, kind, args.name, args.enabled)
+    after = set_enabled(before, kind, args.name, enabled)
     if not args.force:
-        _refuse_new_problems(args, known, composition.compose(path, after, installed).check())
+        _refuse_new_problems(args.name, enabled, known, composition.compose(path, after, installed).check())
     if after != before:
         write_text(Path(path), after)
     return 0
@@ -202,7 +175,7 @@ def _editable(args: argparse.Namespace) -> str:
     path = composition.find_composition(args.plugins, args.config_path)
     explicit = args.plugins is not None
     if path == composition.default_path() and not (explicit and os.access(path, os.W_OK)):
-        raise Refusal(
+        die(
             f"{path} is the installed default and stays as it is; begin your own with `flux plugins init FILE`,"
             " then name it with --plugins=FILE or FLUX_PLUGINS=FILE"
         )
@@ -218,27 +191,27 @@ def _kind_of(args: argparse.Namespace, path: str, installed: Index) -> str:
         what = f"{args.kind} plugin" if args.kind else "plugin"
         guess = nearest(args.name, {name for kind, name in known if args.kind in (None, kind)})
         hint = f'; did you mean "{guess}"?' if guess else ""
-        raise Refusal(f'no {what} "{args.name}" is installed or named in {path}{hint}')
+        die(f'no {what} "{args.name}" is installed or named in {path}{hint}')
     started = [kind for kind in kinds if kind in PLANNED_KINDS]
     if len(started) == 1:
         return started[0]  # a service and its command share a name: the composition is about services
     if len(kinds) > 1:
-        raise Refusal(f'"{args.name}" is the name of several plugins, say which with --kind={"|".join(kinds)}')
+        die(f'"{args.name}" is the name of several plugins, say which with --kind={"|".join(kinds)}')
     return kinds[0]
 
 
 def _refuse_syntax_errors(problems: list[Problem]) -> None:
     broken = [problem for problem in problems if problem.message.startswith("not valid TOML")]
     if broken:
-        raise Refusal(f"{broken[0]}; nothing was changed")
+        die(f"{broken[0]}; nothing was changed")
 
 
-def _refuse_new_problems(args: argparse.Namespace, before: list[Problem], after: list[Problem]) -> None:
+def _refuse_new_problems(name: str, enabled: bool, before: list[Problem], after: list[Problem]) -> None:
     seen = {(problem.culprit, problem.message) for problem in before}
     new = [str(problem) for problem in after if (problem.culprit, problem.message) not in seen]
     if new:
-        verb = "enabled" if args.enabled else "disabled"
-        raise Refusal("\n  ".join([f'"{args.name}" is not {verb} (--force does it anyway), because then', *new]))
+        verb = "enabled" if enabled else "disabled"
+        die("\n  ".join([f'"{name}" is not {verb} (--force does it anyway), because then', *new]))
 
 
 # init
@@ -249,10 +222,19 @@ def _init(args: argparse.Namespace) -> int:
 
     path = Path(args.file)
     if path.exists() and not args.force:
-        raise Refusal(f"{path} exists, --force overwrites it")
+        die(f"{path} exists, --force overwrites it")
     if args.copy:
         write_text(path, Path(composition.default_path()).read_text(encoding="utf-8"))
     else:
         write_text(path, STARTER)
     print(f"{path}: use it with --plugins={path}, FLUX_PLUGINS={path.absolute()}, or in a configuration directory")
     return 0
+
+
+ACTIONS = {
+    "list": Action(_list, "list plugins and their state", _list_arguments),
+    "check": Action(_check, "find the mistakes in a composition", _check_arguments),
+    "enable": Action(_enable, "make an instance use a plugin", _switch_arguments),
+    "disable": Action(_disable, "make an instance do without a plugin", _switch_arguments),
+    "init": Action(_init, "begin a composition of your own", _init_arguments),
+}
