@@ -22,9 +22,9 @@ from flux_shell.journal import Journal
 from flux_shell.sure_commit import SureCommit
 from flux_shell.task import Task
 
-__all__ = ["LOG_DEBUG", "LOG_ERR", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
+__all__ = ["LOG_ERR", "LOG_INFO", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
 
-LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 0, 3, 4, 5, 7
+LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO = 0, 3, 4, 5, 6
 _LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 6: "DEBUG", 7: "DEBUG"}
 KILL_TIMEOUT = 5.0
 """Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""
@@ -79,7 +79,7 @@ class ShellCore:
         self.rank = 0 if self.standalone else job.rank_of(broker_rank)
         self.size = len(job.nodes)
         self.options = job.options
-        self.verbose = max(options.verbose, int(job.options.get("verbose") or 0))
+        self.verbose = max(options.verbose, job.verbosity)
         self.env = self._environment(jobid_path)
         self.tasks: list[Task] = []
         self.status = 0

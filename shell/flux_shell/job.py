@@ -72,6 +72,15 @@ class Job:
                 return shell_rank
         raise JobError(f"R has no resources on broker rank {broker_rank}")
 
+    @property
+    def verbosity(self) -> int:
+        """What the option verbose says. JobError when that is no number."""
+        asked = self.options.get("verbose") or 0
+        try:
+            return int(asked)
+        except (TypeError, ValueError):
+            raise JobError(f"shell option verbose={asked}: a number was expected") from None
+
     def remap(self, taskmap: TaskMap) -> None:
         """Assign tasks to shells otherwise than in blocks. JobError when it is not about these tasks and shells."""
         if taskmap.ntasks() != self.ntasks or taskmap.nnodes() > len(self.nodes):

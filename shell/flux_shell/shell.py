@@ -10,7 +10,8 @@ from typing import Any
 from flux.core.reactor import FLUX_POLLIN
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
-from flux_shell.core import LOG_WARNING, ShellFatal, Terminated
+from flux.idset import IDset
+from flux_shell.core import LOG_INFO, LOG_WARNING, ShellFatal, Terminated
 from flux_shell.face import ShellFace
 from flux_shell.initrc import SHIPPED, find_initrc, has_work
 from flux_shell.job import JobError
@@ -107,7 +108,14 @@ class Shell(ShellFace):
 
     def _check_options(self) -> None:
         """Tell of options that are likely misspelt; others may be some plugin's."""
-        self.verbose = max(self.verbose, int(self.options.get("verbose") or 0))
+        try:
+            self.verbose = max(self.verbose, self.job.verbosity)
+        except JobError as exc:
+            raise ShellFatal(str(exc)) from None
+        if self.verbose:
+            ranks = IDset(self.job.task_ranks(self.rank))
+            self.log(LOG_INFO, f"{self.size} shells, {self.job.ntasks} tasks, here {ranks}: {self.job.command}")
+            self.log(LOG_INFO, f"plugins: {' '.join(self.stack.names())}")
         for name in self.options.keys() - KNOWN:
             hint = likely_meant(name)
             if hint:
@@ -176,6 +184,8 @@ class Shell(ShellFace):
             text = f"task {task.rank}: start failed: {task.argv[0]}: {exc.strerror}"
             raise ShellFatal(text, exc.exitcode) from None
         self._running += 1
+        if self.verbose:
+            self.log(LOG_INFO, f"task {task.rank}: started {task.argv[0]} as process {task.pid}")
 
     def _watch(self, task: Task) -> None:
         """Take notice of a task's end; from shell.start on, so that no task's end is posted before it."""
@@ -192,6 +202,8 @@ class Shell(ShellFace):
         task.exited(status)
         self._running -= 1
         self.status = max(self.status, task.exitcode)
+        if self.verbose:
+            self.log(LOG_INFO, f"task {task.rank}: ended with exit code {task.exitcode}")
         self.call_task("task.exit", task)
 
     def deliver_signal(self, signum: int) -> None:

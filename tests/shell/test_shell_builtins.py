@@ -124,6 +124,15 @@ def test_a_bad_option_ends_the_job_and_says_why(run: Runner, option: str, word: 
     assert word in result.stderr
 
 
+def test_verbose_says_what_is_done_and_must_be_a_number(run: Runner) -> None:
+    told = run("-n2", "-o", "verbose", "true").stderr
+    for text in ("1 shells, 2 tasks, here 0-1", "plugins: tmpdir", "task 1: started true as process"):
+        assert text in told
+    refused = run("-o", "verbose=x", "true")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    assert "shell option verbose=x: a number was expected" in refused.stderr
+
+
 # -- hwloc
 
 
