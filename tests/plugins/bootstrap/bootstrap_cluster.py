@@ -25,8 +25,9 @@ def keygen(path: Path) -> Path:
 class Cluster:
     """Brokers on hosts that are names only, each started by itself."""
 
-    def __init__(self, tmp_path: Path, size: int, extra: str = "") -> None:
+    def __init__(self, tmp_path: Path, size: int, extra: str = "", composition: str = MINIMAL) -> None:
         self.tmp_path = tmp_path
+        self.composition = composition
         self.config = tmp_path / "conf.toml"
         self.brokers: dict[int, subprocess.Popen[str]] = {}
         endpoint = f"ipc://{tmp_path}/tbon-%h"
@@ -45,7 +46,8 @@ class Cluster:
         rundir.mkdir(exist_ok=True)
         env = {**os.environ, "FLUX_FAKE_HOSTNAME": f"n{rank}"}
         env.pop("FLUX_URI", None)
-        command = [*self.prefix(rank), FLUX, "broker", f"--config-path={config}", MINIMAL, f"-Srundir={rundir}", *words]
+        command = [*self.prefix(rank), FLUX, "broker", f"--config-path={config}", self.composition]
+        command += [f"-Srundir={rundir}", *words]
         self.brokers[rank] = subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
