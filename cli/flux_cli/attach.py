@@ -245,13 +245,10 @@ class Attach:
     def _look_for_output(self) -> None:
         """The job is over: what never came into being will not come any more."""
         if "output" in self._waiting_for and not self._output.events:
-            request = {"id": int(self._jobid), "keys": ["guest.output"], "flags": 0}
-            self._handle.rpc("job-info.lookup", request).then(self._looked_up)
+            look = EventStream(self._handle, self._jobid, "guest.output", lambda _event: look.cancel(), self._looked)
 
-    def _looked_up(self, rpc: Any) -> None:
-        try:
-            rpc.get()
-        except OSError:  # no output eventlog: the shell did not get that far
+    def _looked(self, error: FluxError | None) -> None:
+        if error is not None:  # no output eventlog: the shell did not get that far
             self._done("output")
 
     def _on_exec_event(self, event: EventLogEvent) -> None:

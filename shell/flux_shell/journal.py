@@ -14,8 +14,10 @@ from flux.kvs.txn import KVSTxn
 
 __all__ = ["Journal"]
 
-HIGH_WATER = 8 << 20
+HIGH_WATER = 4 << 20
 """Characters that wait to be committed before tasks are made to wait too."""
+COMMIT_SIZE = 1 << 20
+"""Characters of one key in a commit, about: each is a blob, which brokers and clients handle as a whole."""
 
 
 class Journal:
@@ -53,16 +55,27 @@ class Journal:
         self.backlog += len(line)
 
     def flush(self) -> None:
-        """Commit what was gathered, unless a commit is on its way: then it goes with the next."""
+        """Commit what was gathered, or much of it, unless a commit is on its way: then it goes with the next."""
         if self._in_flight or not self._pending:
             return
         txn = KVSTxn()
-        for key, lines in self._pending.items():
-            txn.append(key, "".join(lines))
-        self._pending.clear()
-        self.backlog = 0
+        for key in list(self._pending):
+            txn.append(key, self._take(key))
         self._in_flight = True
         self._commit(self._flux, txn, namespace=self._namespace).then(self._committed)
+
+    def _take(self, key: str) -> str:
+        """The oldest lines under a key."""
+        lines = self._pending[key]
+        count = size = 0
+        while count < len(lines) and size < COMMIT_SIZE:
+            size += len(lines[count])
+            count += 1
+        self._pending[key] = lines[count:]
+        if count == len(lines):
+            del self._pending[key]
+        self.backlog -= size
+        return "".join(lines[:count])
 
     def _committed(self, future: PatientCommit) -> None:
         self._in_flight = False

@@ -25,7 +25,7 @@ OPEN = {
     "job-manager": "raise raiseall kill killall urgency memo update getattr getinfo stats-get alloc-query queue-list "
     "explain queue-status events-journal-cancel",
     "kvs": "lookup lookup-plus getroot wait-version commit setroot-pause setroot-unpause",
-    "kvs-watch": "lookup",
+    "kvs-watch": "lookup taken",
     "module": "list disconnect",
     "overlay": "health topology parent stats-get",
     "resource": "status sched-status topo-get acquire-cancel journal-cancel",

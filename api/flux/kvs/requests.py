@@ -77,6 +77,11 @@ class Lookup(RPC):
         entries: dict[str, TreeObj] = self.get()["data"]
         return entries
 
+    def take(self, count: int) -> None:
+        """Let the sender of a stream with a window go on: count bytes of it are done with."""
+        assert self._handle is not None
+        self._handle.notify("kvs-watch.taken", {"matchtag": self.matchtag, "count": count})
+
     def values(self) -> Iterator[bytes]:
         """Values of a watch, as bytes, blocking, until its end."""
         for obj in self:
@@ -90,6 +95,7 @@ def lookup_async(
     flags: int = 0,
     namespace: str | None = None,
     rootdir: TreeObj | None = None,
+    window: int = 0,
 ) -> Lookup:
     """Look a key up.
 
@@ -97,6 +103,7 @@ def lookup_async(
         flags: FLUX_KVS_READDIR, READLINK, TREEOBJ; WATCH, WAITCREATE, STREAM and what goes with them.
         namespace: default $FLUX_KVS_NAMESPACE, else "primary".
         rootdir: a dirref: look the key up in that snapshot instead of a namespace.
+        window: bytes of a stream, or of watched appends, that may be under way before `Lookup.take`; 0 any number.
 
     Errors, when the result is got: ENOENT no such key; ENOTSUP no such namespace; EPERM not the caller's;
     EISDIR, ENOTDIR, EINVAL the key is something else than the flags ask for.
@@ -106,6 +113,8 @@ def lookup_async(
         request["namespace"] = namespace or default_namespace()
     else:
         request["rootdir"] = rootdir
+    if window:
+        request["window"] = window
     topic = "kvs-watch.lookup" if flags & _WATCH_SERVICE else "kvs.lookup"
     streaming = flags & (FLUX_KVS_WATCH | FLUX_KVS_STREAM)
     return Lookup(handle, topic, request, flags=FLAG_STREAMING if streaming else 0)

@@ -23,6 +23,7 @@ from flux.module.base import (
     event,
     request,
 )
+from flux.module.congestion import congested_link
 from flux.module.subscribers import Subscribers
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Module",
     "Subscribers",
     "Transport",
+    "congested_link",
     "event",
     "request",
 ]

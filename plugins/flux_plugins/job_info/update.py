@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flux.constants import FLUX_KVS_WATCH_INITIAL_SENTINEL, KVS_PRIMARY_NAMESPACE
+from flux.constants import (
+    FLUX_KVS_WATCH,
+    FLUX_KVS_WATCH_APPEND,
+    FLUX_KVS_WATCH_INITIAL_SENTINEL,
+    KVS_PRIMARY_NAMESPACE,
+)
 from flux.errors import FluxError
 from flux.job.fluid import encode
 from flux.kvs.requests import Lookup, lookup_async
 from flux.message import Message
 from flux_plugins.job_info.current import UPDATE_EVENTS, apply_updates, events_of
+from flux_plugins.job_info.follower import Follower
 from flux_plugins.job_info.requests import UpdateWatchRequest
-from flux_plugins.job_info.watch import Follower
 
 if TYPE_CHECKING:
     from flux_plugins.job_info.module import JobInfo
@@ -64,10 +69,11 @@ class UpdateWatch:
             self._fail(exc)
             return
         self._follower = Follower(
-            self._service.flux,
+            self._service,
+            self._msg,
             f"{self._directory}.eventlog",
             KVS_PRIMARY_NAMESPACE,
-            FLUX_KVS_WATCH_INITIAL_SENTINEL,
+            FLUX_KVS_WATCH | FLUX_KVS_WATCH_APPEND | FLUX_KVS_WATCH_INITIAL_SENTINEL,
             self._on_events,
             self._fail,
         )

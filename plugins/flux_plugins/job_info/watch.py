@@ -13,70 +13,30 @@ from typing import TYPE_CHECKING, Any
 from flux.constants import (
     FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL,
     FLUX_JOB_EVENT_WATCH_WAITCREATE,
+    FLUX_KVS_STREAM,
     FLUX_KVS_TREEOBJ,
     FLUX_KVS_WAITCREATE,
+    FLUX_KVS_WATCH,
     FLUX_KVS_WATCH_APPEND,
     FLUX_KVS_WATCH_INITIAL_SENTINEL,
     KVS_PRIMARY_NAMESPACE,
 )
 from flux.errors import FluxError, ProtocolError
 from flux.job.fluid import encode
-from flux.kvs import treeobj
-from flux.kvs.requests import Lookup, lookup_async, watch_async
+from flux.kvs.requests import Lookup, lookup_async
 from flux.message import Message
+from flux_plugins.job_info.follower import Follower
 from flux_plugins.job_info.requests import WatchRequest
 from flux_plugins.job_info.terminator import terminator
 
 if TYPE_CHECKING:
     from flux_plugins.job_info.module import JobInfo
 
-__all__ = ["EventlogWatch", "Follower"]
+__all__ = ["EventlogWatch"]
 
 GUEST = "guest."
+_FOLLOW = FLUX_KVS_WATCH | FLUX_KVS_WATCH_APPEND
 _FLAGS = FLUX_JOB_EVENT_WATCH_WAITCREATE | FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL
-
-
-class Follower:
-    """Follows appends to one key of the KVS until it is stopped.
-
-    Args:
-        on_data: called with the bytes of each append; None marks the end of what was there at the start.
-        on_error: called with the error that ends it.
-    """
-
-    def __init__(
-        self,
-        handle: Any,
-        key: str,
-        namespace: str,
-        flags: int,
-        on_data: Callable[[bytes | None], None],
-        on_error: Callable[[FluxError], None],
-    ) -> None:
-        self._on_data = on_data
-        self._on_error = on_error
-        self._stopped = False
-        self._watch = watch_async(handle, key, flags | FLUX_KVS_WATCH_APPEND, namespace)
-        self._watch.then(self._received)
-
-    def _received(self, watch: Lookup) -> None:
-        if self._stopped:
-            watch.reset()
-            return
-        try:
-            obj = watch.get()
-        except FluxError as exc:
-            self._stopped = True
-            self._on_error(exc)
-            return
-        watch.reset()
-        self._on_data(None if obj is None else treeobj.decode_val(obj))
-
-    def stop(self) -> None:
-        """End it; nothing is called any more."""
-        if not self._stopped:
-            self._stopped = True
-            self._watch.cancel()
 
 
 class EventlogWatch:
@@ -96,7 +56,7 @@ class EventlogWatch:
         self._directory = encode(req.id, "kvs")
         self._is_last = terminator(req.path)
         self._follower: Follower | None = None
-        self._delivered = 0
+        self._delivered = self._to_skip = 0
         self._sentinel_due = bool(req.flags & FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL)
         self._has_started = False
         self._namespace_tries = 0
@@ -120,11 +80,11 @@ class EventlogWatch:
             self._follower.stop()
 
     def _follow(self, key: str, namespace: str, flags: int, on_data: Any, on_error: Any) -> None:
-        self._follower = Follower(self._service.flux, key, namespace, flags, on_data, on_error)
+        self._follower = Follower(self._service, self._msg, key, namespace, flags, on_data, on_error)
 
     def _watch_flags(self) -> int:
         wait = FLUX_KVS_WAITCREATE if self._req.flags & FLUX_JOB_EVENT_WATCH_WAITCREATE else 0
-        return wait | (FLUX_KVS_WATCH_INITIAL_SENTINEL if self._sentinel_due else 0)
+        return _FOLLOW | wait | (FLUX_KVS_WATCH_INITIAL_SENTINEL if self._sentinel_due else 0)
 
     # -- answers
 
@@ -193,7 +153,7 @@ class EventlogWatch:
             self._end()
         else:
             key = f"{self._directory}.eventlog"
-            self._follow(key, KVS_PRIMARY_NAMESPACE, 0, self._on_main_event, self._main_failed)
+            self._follow(key, KVS_PRIMARY_NAMESPACE, _FOLLOW, self._on_main_event, self._main_failed)
 
     def _on_main_event(self, data: bytes | None) -> None:
         if data is None or not (b'"start"' in data or b'"clean"' in data):
@@ -208,18 +168,18 @@ class EventlogWatch:
         self._fail(FluxError(errno.ENOENT, "invalid job id") if missing else error)
 
     def _read_copy(self) -> None:
+        """Send what of the copy has not been sent while it was written."""
+        self._to_skip = self._delivered
         key = f"{self._directory}.{self._req.path}"
-        lookup_async(self._service.flux, key, 0, KVS_PRIMARY_NAMESPACE).then(self._copied)
+        self._follow(key, KVS_PRIMARY_NAMESPACE, FLUX_KVS_STREAM, self._deliver_copy, self._copy_ended)
 
-    def _copied(self, lookup: Lookup) -> None:
-        if self._ended:
-            return
-        try:
-            data = lookup.value()
-        except FluxError as exc:
-            self._fail(exc)
-            return
-        self._deliver(data[self._delivered :])
-        if not self._ended:
+    def _deliver_copy(self, data: bytes | None) -> None:
+        assert data is not None
+        rest = data[self._to_skip :]
+        self._to_skip -= len(data) - len(rest)
+        self._deliver(rest)
+
+    def _copy_ended(self, error: FluxError) -> None:
+        if error.errno == errno.ENODATA:
             self._send_sentinel()
-        self._end()
+        self._fail(error)

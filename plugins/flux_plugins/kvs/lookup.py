@@ -10,10 +10,13 @@ from flux.constants import FLUX_KVS_READDIR, FLUX_KVS_READLINK, FLUX_KVS_TREEOBJ
 from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.treeobj import TreeObj
-from flux_plugins.kvs.cache import ENOTRECOVERABLE, TreeCache
+from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache
 from flux_plugins.kvs.keys import MAX_LINKS, split_key
 
-__all__ = ["ValueBlobs", "find", "interpret", "lookup", "value_blobs"]
+__all__ = ["FETCH_BYTES", "ValueBlobs", "find", "interpret", "lookup", "value_blobs"]
+
+FETCH_BYTES = 1 << 20
+"""Blobs of a value are given until they have this many bytes, so that much of it does not take memory at once."""
 
 RootOf = Callable[[str], str]
 """Gives the root blobref of a namespace that a symlink leads to; raises when the caller may not go there."""
@@ -103,13 +106,13 @@ def interpret(cache: TreeCache, entry: TreeObj, flags: int) -> TreeObj:
 
 
 class ValueBlobs(NamedTuple):
-    """A value by its blobs, for those who follow appends to it.
+    """Blobs of a value, for those who follow appends to it.
 
     Attributes:
-        total: number of blobs.
-        blobs: those from the offset asked for.
+        total: number of blobs that the value has.
+        blobs: those from the offset asked for, or the first of them when they are many.
         before: blobref of the one before them; "" when there is none.
-        last: blobref of the last one; "" when there is none.
+        last: blobref of the last one given, or of the one before; "" when there is none.
     """
 
     total: int
@@ -118,8 +121,11 @@ class ValueBlobs(NamedTuple):
     last: str
 
 
-def value_blobs(cache: TreeCache, entry: TreeObj, offset: int, hash_name: str = "sha1") -> ValueBlobs:
-    """The blobs of a value from offset on. A value that is stored inline counts as one blob.
+def value_blobs(cache: TreeCache, entry: TreeObj, offset: int, ahead: int = 1, hash_name: str = "sha1") -> ValueBlobs:
+    """The blobs of a value from offset on, about `FETCH_BYTES`. A value that is stored inline counts as one blob.
+
+    Args:
+        ahead: how many of them to load at once.
 
     Raises:
         Missing: blobs have to be loaded first.
@@ -133,4 +139,22 @@ def value_blobs(cache: TreeCache, entry: TreeObj, offset: int, hash_name: str = 
         raise FluxError(errno.EISDIR)
     refs = entry["data"]
     before = refs[offset - 1] if 0 < offset <= len(refs) else ""
-    return ValueBlobs(len(refs), cache.blobs(refs[offset:]), before, refs[-1] if refs else "")
+    blobs = _first_blobs(cache, refs, offset, ahead)
+    end = offset + len(blobs)
+    return ValueBlobs(len(refs), blobs, before, refs[end - 1] if 0 < end <= len(refs) else "")
+
+
+def _first_blobs(cache: TreeCache, refs: list[str], offset: int, ahead: int) -> list[bytes]:
+    """What is in memory from offset on, at least one blob. Missing names those to load when there is none."""
+    found: list[bytes] = []
+    size = 0
+    while offset + len(found) < len(refs) and size < FETCH_BYTES:
+        at = offset + len(found)
+        try:
+            found += cache.blobs(refs[at : at + 1])
+        except Missing:
+            if not found:
+                raise Missing(refs[at : at + ahead]) from None
+            break
+        size += len(found[-1])
+    return found

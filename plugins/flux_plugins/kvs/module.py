@@ -226,7 +226,7 @@ class Kvs(Module):
             if req.offset is None:
                 return {"val": lookup(self.cache, req.rootref, req.key, req.flags, root_of)}
             entry = find(self.cache, req.rootref, req.key, root_of)
-            return value_blobs(self.cache, entry, req.offset, self.hash_name)._asdict()
+            return value_blobs(self.cache, entry, req.offset, req.ahead, self.hash_name)._asdict()
 
         return self.attempt(fetch)
 

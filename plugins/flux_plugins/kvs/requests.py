@@ -37,6 +37,7 @@ class FetchRequest(msgspec.Struct):
 
     Attributes:
         offset: None for a lookup by flags; else the value's blobs from that number on.
+        ahead: how many of these to load at once.
         userid, rolemask: of the client.
     """
 
@@ -46,6 +47,7 @@ class FetchRequest(msgspec.Struct):
     offset: int | None
     userid: int
     rolemask: int
+    ahead: int = 1
 
 
 class CommitRequest(msgspec.Struct):

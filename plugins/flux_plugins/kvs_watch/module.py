@@ -1,7 +1,8 @@
 """The kvs-watch module: answers a lookup, and answers it again when a commit changes the key.
 
 A setroot event costs one dictionary look per key that it names. Watchers that need the same thing of a new root
-share one request to kvs, and those who follow appends fetch only the blobs they have not got.
+share one request to kvs, and those who follow appends fetch only the blobs they have not got, and some at a time: a
+client that reads slowly costs no memory and loses nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from flux.core.steady import SteadyRPC
 from flux.errors import EndOfStream, FluxError, as_flux_error
 from flux.future import Future
 from flux.message import ROLE_OWNER, Message
-from flux.module import DEFERRED, USER, Module, Subscribers, event, request
+from flux.module import DEFERRED, USER, Module, Subscribers, congested_link, event, request
 from flux.rpc import RPC
 from flux_plugins.kvs_watch.namespace import WatchedNamespace
-from flux_plugins.kvs_watch.requests import Blobs, Root, SetrootEvent, WatchRequest
+from flux_plugins.kvs_watch.requests import Blobs, Root, SetrootEvent, TakenRequest, WatchRequest
 from flux_plugins.kvs_watch.watcher import Outcome, Watcher, check_flags
 
 __all__ = ["KvsWatch"]
@@ -47,7 +48,7 @@ class KvsWatch(Module):
     def lookup(self, msg: Message, req: WatchRequest) -> Any:
         check_flags(req.flags, msg.is_streaming)
         namespace = self._namespaces.get(req.namespace) or self._open(req.namespace)
-        watcher = Watcher(msg, _normalise(req.key), req.flags)
+        watcher = Watcher(msg, _normalise(req.key), req.flags, req.window)
         if not namespace.rootref:
             namespace.starting.append(watcher)
         else:
@@ -56,6 +57,14 @@ class KvsWatch(Module):
         self._watchers[msg.sender, msg.matchtag] = (namespace, watcher)
         self._requests.add(msg)
         return DEFERRED
+
+    @request("taken", allow=USER, payload=TakenRequest)
+    def taken(self, msg: Message, req: TakenRequest) -> None:
+        found = self._watchers.get((msg.sender, req.matchtag))
+        if found is not None:  # else it ended meanwhile
+            namespace, watcher = found
+            watcher.untaken = max(0, watcher.untaken - req.count)
+            self._look(namespace, watcher)
 
     def _begin(self, namespace: WatchedNamespace, watcher: Watcher) -> None:
         namespace.add(watcher)
@@ -119,7 +128,10 @@ class KvsWatch(Module):
         if self._namespaces.get(namespace.name) is namespace:
             del self._namespaces[namespace.name]
         for watcher in namespace:
-            self._end(namespace, watcher, error)
+            if watcher.is_behind:
+                watcher.closing = error
+            else:
+                self._end(namespace, watcher, error)
 
     @event(_PREFIX)
     def on_event(self, msg: Message) -> None:
@@ -165,8 +177,10 @@ class KvsWatch(Module):
     # -- looking at a root
 
     def _look(self, namespace: WatchedNamespace, watcher: Watcher) -> None:
-        """Look the key up as of the watcher's next root, unless it waits for such a look already."""
-        if watcher.busy or watcher.ended or not watcher.roots:
+        """Look the key up as of the watcher's next root, when it has one and does not wait for anything."""
+        if not watcher.may_look:
+            if watcher.closing is not None and not watcher.is_behind and not watcher.ended:
+                self._end(namespace, watcher, watcher.closing)
             return
         watcher.busy = True
         msg = watcher.msg
@@ -177,6 +191,7 @@ class KvsWatch(Module):
             "offset": watcher.offset,
             "userid": msg.userid,
             "rolemask": msg.rolemask,
+            "ahead": watcher.ahead,
         }
         same = tuple(request.values())
         waiting = self._fetches.get(same)
@@ -189,10 +204,18 @@ class KvsWatch(Module):
     def _fetched(self, answer: RPC, same: tuple[Any, ...]) -> None:
         result = _outcome_of(answer, by_blobs=same[3] is not None)
         for namespace, watcher in self._fetches.pop(same):
-            watcher.busy = False
             if not watcher.ended:
-                self._tell(namespace, watcher, _apply(watcher, result))
-                self._look(namespace, watcher)
+                self._tell(namespace, watcher, _apply(watcher, result, same[0]))
+                self._go_on(namespace, watcher)
+
+    def _go_on(self, namespace: WatchedNamespace, watcher: Watcher) -> None:
+        """Look at the next root, once the client has taken what it was told."""
+        link = congested_link(self, watcher.msg)
+        watcher.busy = link is not None
+        if link is not None:
+            link.when_drained(partial(self._go_on, namespace, watcher))
+        else:
+            self._look(namespace, watcher)
 
     def _tell(self, namespace: WatchedNamespace, watcher: Watcher, outcome: Outcome) -> None:
         for payload in outcome.responses:
@@ -215,11 +238,11 @@ def _outcome_of(answer: RPC, by_blobs: bool) -> Any:
         return as_flux_error(exc)
 
 
-def _apply(watcher: Watcher, result: Any) -> Outcome:
+def _apply(watcher: Watcher, result: Any, rootref: str) -> Outcome:
     if isinstance(result, FluxError):
         return watcher.on_error(result)
     if isinstance(result, Blobs):
-        return watcher.on_blobs(result)
+        return watcher.on_blobs(result, rootref)
     return watcher.on_value(result)
 
 

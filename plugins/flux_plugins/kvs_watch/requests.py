@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Blobs", "Root", "SetrootEvent", "WatchRequest"]
+__all__ = ["Blobs", "Root", "SetrootEvent", "TakenRequest", "WatchRequest"]
 
 
 class WatchRequest(msgspec.Struct):
-    """kvs-watch.lookup."""
+    """kvs-watch.lookup.
+
+    Attributes:
+        window: bytes of appends that may be under way to the client before it says what it has taken; 0 is any number.
+    """
 
     namespace: str
     key: str
     flags: int = 0
+    window: int = 0
+
+
+class TakenRequest(msgspec.Struct):
+    """kvs-watch.taken: the client of a watch with a window has done with some bytes of appends."""
+
+    matchtag: int
+    count: int
 
 
 class Root(msgspec.Struct):
@@ -33,8 +45,8 @@ class SetrootEvent(msgspec.Struct):
 
 
 class Blobs(msgspec.Struct):
-    """Answer of kvs.fetch with an offset: how many blobs a value has, those from the offset on, and the references
-    of the blob before them and of the last; "" when there is none."""
+    """Answer of kvs.fetch with an offset: how many blobs a value has, some of those from the offset on, and the
+    references of the blob before them and of the last of them; "" when there is none."""
 
     total: int
     blobs: list[bytes]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Watcher", "check_flags"]
 
 _WATCH_MODES = FLUX_KVS_WATCH_FULL | FLUX_KVS_WATCH_UNIQ | FLUX_KVS_WATCH_APPEND
+_FIRST_LOAD, _MOST_LOADS = 8, 256
 _OWN_FLAGS = _WATCH_MODES | FLUX_KVS_WATCH | FLUX_KVS_WAITCREATE | FLUX_KVS_STREAM | FLUX_KVS_WATCH_INITIAL_SENTINEL
 
 
@@ -56,13 +57,32 @@ class Watcher:
     """A client's watch of one key.
 
     Attributes:
-        roots: roots that have not been looked at yet, oldest first. busy: a look at one is under way.
+        roots: roots that have not been looked at yet, oldest first.
+        busy: a look at one is under way, or what it gave is not taken yet.
         offset: number of blobs sent so far; None when the watch is not by blobs.
+        ahead: how many blobs to load at once.
+        window: see `WatchRequest`. untaken: bytes of blobs under way.
+        closing: the error that ends the watch once it has told of all its roots.
     """
 
-    __slots__ = ("_last", "_previous", "_started", "busy", "ended", "flags", "key", "msg", "offset", "roots")
+    __slots__ = (
+        "_last",
+        "_previous",
+        "_started",
+        "ahead",
+        "busy",
+        "closing",
+        "ended",
+        "flags",
+        "key",
+        "msg",
+        "offset",
+        "roots",
+        "untaken",
+        "window",
+    )
 
-    def __init__(self, msg: Message, key: str, flags: int) -> None:
+    def __init__(self, msg: Message, key: str, flags: int, window: int = 0) -> None:
         self.msg = msg
         self.key = key
         self.flags = flags
@@ -72,6 +92,15 @@ class Watcher:
         self._started = False
         self._previous: TreeObj | None = None
         self._last = ""
+        self.ahead = _FIRST_LOAD
+        self.window, self.untaken = window, 0
+        self.closing: FluxError | None = None
+
+    @property
+    def may_look(self) -> bool:
+        """True when there is a root to look at, and room for what it gives."""
+        has_room = not self.window or self.untaken < self.window
+        return has_room and bool(self.roots) and not self.busy and not self.ended
 
     @property
     def full(self) -> bool:
@@ -82,8 +111,15 @@ class Watcher:
     def lookup_flags(self) -> int:
         return self.flags & ~_OWN_FLAGS
 
+    @property
+    def is_behind(self) -> bool:
+        """True when appends that are there have not been sent yet."""
+        return self.offset is not None and (self.busy or bool(self.roots))
+
     def add_root(self, rootref: str) -> None:
-        """There is a new root to look at; those who follow appends need only the newest."""
+        """There is a new root to look at; those who follow appends need only the newest, a stream the first."""
+        if self.offset and self.flags & FLUX_KVS_STREAM:
+            return
         if self.offset is not None:
             self.roots.clear()
         self.roots.append(rootref)
@@ -95,15 +131,22 @@ class Watcher:
         self._started, self._previous = True, obj
         return Outcome([{"val": obj}], done=not self.flags & FLUX_KVS_WATCH)
 
-    def on_blobs(self, value: Blobs) -> Outcome:
-        """The blobs under the key that have not been sent yet, as of one root."""
+    def on_blobs(self, value: Blobs, rootref: str = "") -> Outcome:
+        """Blobs under the key that have not been sent yet, as of one root, which is looked at again for the others."""
         assert self.offset is not None
         if value.total < self.offset or (self.offset and value.before != self._last):
             return Outcome([], FluxError(errno.EINVAL, f"{self.key} was overwritten while its appends were watched"))
         responses: list[dict[str, Any] | None] = [{"val": treeobj.val(blob)} for blob in value.blobs]
+        self.offset, self._last = self.offset + len(value.blobs), value.last
+        self.untaken += sum(map(len, value.blobs))
+        self.ahead = max(1, min(2 * len(value.blobs), _MOST_LOADS)) if value.blobs else self.ahead
+        if self.offset < value.total:
+            if not self.roots or self.flags & FLUX_KVS_STREAM:
+                self.roots = deque((rootref,))
+            return Outcome(responses)
         if not self._started and self.flags & FLUX_KVS_WATCH_INITIAL_SENTINEL:
             responses.append(None)
-        self._started, self.offset, self._last = True, value.total, value.last
+        self._started = True
         return Outcome(responses, EndOfStream() if self.flags & FLUX_KVS_STREAM else None)
 
     def on_error(self, error: FluxError) -> Outcome:

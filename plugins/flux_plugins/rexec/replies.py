@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flux.core.stream import SocketLink
 from flux.errors import EndOfStream, FluxError
 from flux.message import Message
+from flux.module import congested_link
 from flux.stdio import encode_io
 from flux_plugins.rexec.process import Process
 from flux_plugins.rexec.protocol import Flag
@@ -21,8 +21,6 @@ __all__ = ["Attached", "Background", "Foreground"]
 
 RETAINED_OUTPUT = 65536
 """Bytes of output of a waitable background process that are kept for `wait`."""
-LINK_LIMIT = 1 << 20
-"""Bytes queued on a client's connection above which its processes wait with their output."""
 
 
 class Foreground:
@@ -70,9 +68,8 @@ class Foreground:
         self._underway += count
         if self._window and self._underway >= self._window:
             process.pause()
-        assert self._msg.routes is not None
-        link = self._server.broker.switch.link_to(self._msg.routes[-1])
-        if not self._congested and isinstance(link, SocketLink) and link.queued > LINK_LIMIT:
+        link = None if self._congested else congested_link(self._server, self._msg)
+        if link is not None:
             self._congested = True
             process.pause()
             link.when_drained(lambda: self._drained(process))

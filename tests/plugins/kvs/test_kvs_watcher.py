@@ -73,6 +73,33 @@ def test_append_tells_new_blobs_one_by_one_with_a_mark_after_the_first_ones():
     assert texts(watch.on_blobs(Blobs(3, [], "ref3", "ref3"))) == []
 
 
+def test_append_looks_again_at_the_root_that_it_has_not_read_to_its_end():
+    watch = watcher(APPEND | FLUX_KVS_WATCH_INITIAL_SENTINEL)
+    assert texts(watch.on_blobs(Blobs(3, [b"x", b"y"], "", "ref2"), "root")) == [b"x", b"y"]
+    assert list(watch.roots) == ["root"]
+    watch.add_root("newer")
+    assert list(watch.roots) == ["newer"]
+    watch.roots.clear()
+    assert texts(watch.on_blobs(Blobs(3, [b"z"], "ref2", "ref3"), "newer")) == [b"z", None]
+    assert not watch.roots
+
+
+def test_a_stream_keeps_to_the_root_that_it_began_with():
+    watch = watcher(FLUX_KVS_STREAM)
+    assert watch.on_blobs(Blobs(2, [b"x"], "", "ref1"), "root").error is None
+    watch.add_root("newer")
+    assert list(watch.roots) == ["root"]
+    assert isinstance(watch.on_blobs(Blobs(2, [b"y"], "ref1", "ref2"), "root").error, EndOfStream)
+
+
+def test_a_full_window_stops_a_watch_until_its_client_has_taken_something():
+    watch = Watcher(watcher(APPEND).msg, "a", APPEND, window=10)
+    watch.on_blobs(Blobs(2, [b"x" * 10], "", "ref1"), "root")
+    assert (watch.may_look, watch.is_behind) == (False, True)
+    watch.untaken -= 1
+    assert watch.may_look
+
+
 @pytest.mark.parametrize("value", [Blobs(1, [], "", "other"), Blobs(2, [], "other", "other")])
 def test_append_ends_when_the_value_is_overwritten(value):
     watch = watcher(APPEND)
