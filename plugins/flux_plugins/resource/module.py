@@ -203,7 +203,7 @@ class Resource(Module):
         return DEFERRED
 
     def stats(self) -> dict[str, Any]:
-        return {"events": len(self._journal), "up": str(self.status.up), "acquired": self.acquisition.taken}
+        return {"events": len(self.journal), "up": str(self.status.up), "acquired": self.acquisition.taken}
 
     # -- administration
 
