@@ -67,6 +67,7 @@ class Attach:
         announce: print the job's id on stderr first.
         quiet: no warnings on stderr.
         wait_event: event of the eventlog after which that is followed no more; the output still is.
+        debug: let tasks go on that were stopped for a debugger, once all are there.
         tail: lines to show of the output that is there already, None for all of it.
         status: shows what the job waits for.
         out, err: where output goes, by default stdout and stderr. prefix: stands before the labels of lines.
@@ -86,6 +87,7 @@ class Attach:
         name: str = "job",
         quiet: bool = False,
         wait_event: str = "clean",
+        debug: bool = False,
         tail: int | None = None,
         status: StatusLine | None = None,
         out: TextIO | None = None,
@@ -103,6 +105,7 @@ class Attach:
         self._name = name
         self._quiet = quiet
         self._wait_event = wait_event
+        self._debug = debug
         self._tail = _tail(tail, self._write_now)
         self._status = status
         self._out, self._err = out or sys.stdout, err or sys.stderr
@@ -256,6 +259,8 @@ class Attach:
             self._show("exec", event)
         if event.name == "shell.init":
             self._shell_started(event.context)
+        elif event.name == "shell.start" and self._debug and event.context.get("sync"):
+            self._request("job-manager.kill", {"id": int(self._jobid), "signum": signal.SIGCONT})
         elif event.name == "log":
             self._exec_log(event.context)
         elif event.name == "done":

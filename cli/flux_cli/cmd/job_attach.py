@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 from flux_cli.common import Parser, die, open_flux
 from flux_cli.job_ids import parse_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-
     from flux.core.handle import Flux
     from flux_cli.attach_status import StatusLine
 
@@ -27,6 +27,8 @@ def attach_arguments(parser: Parser) -> None:
     parser.add_argument("-u", "--unbuffered", action="store_true", help="send stdin as it comes, which is always done")
     parser.add_argument("-r", "--read-only", action="store_true", help="only look: leave stdin and signals alone")
     parser.add_argument("--tail", type=int, metavar="NUM", help=f"show the last NUM lines of earlier output ({TAIL})")
+    parser.add_argument("--debug", action="store_true", help="let tasks go on that wait for a debugger")
+    parser.add_argument("--debug-emulate", dest="debug", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-q", "--quiet", action="store_true", help="no warnings on stderr")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="-v shows events, -vv those of shells too")
 
@@ -50,6 +52,7 @@ def attach(args: argparse.Namespace) -> int:
             interactive=not args.read_only,
             quiet=args.quiet,
             wait_event=args.wait_event,
+            debug=args.debug,
             tail=args.tail,
             status=_status_line(handle, args),
         ).run()

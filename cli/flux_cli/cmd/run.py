@@ -44,6 +44,7 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
         handle,
         jobid,
         label=args.label_io,
+        debug=args.debug_emulate,
         stdin=stdin_ranks(args.input),
         show_events=args.verbose > 1,
         show_exec=args.verbose > 2,
