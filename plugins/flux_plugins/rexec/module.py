@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from flux.errors import FluxError
+from flux.hostlist import Hostlist
 from flux.idset import IDset
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, Module, request
@@ -48,13 +49,13 @@ class RexecOptions(msgspec.Struct):
 
     Attributes:
         warm: programs that are forked from a warm parent: name to "module:function" of its server.
-        preload: ranks (idset) where warm parents are started with the broker; elsewhere they are when they are first
-            asked for their program.
+        preload: ranks (idset) where warm parents are started with the broker, or "host" for the first of each host;
+            elsewhere they are when they are first asked for their program.
         stop_timeout: seconds that processes have between SIGTERM and SIGKILL when the server stops.
     """
 
     warm: dict[str, str] = msgspec.field(default_factory=lambda: {"flux-shell": "flux_shell.warm:serve"})
-    preload: str = "0"
+    preload: str = "host"
     stop_timeout: float = 5.0
 
 
@@ -77,12 +78,18 @@ class Rexec(Module):
         self._counts = {"started": 0, "failed": 0}
 
     def start(self) -> None:
-        preload = IDset(self.options.preload)
+        preloads = self._preloads()
         self.flux.loop.add_signal_handler(signal.SIGCHLD, self._look_for_stopped)
         for program, target in self.options.warm.items():
             warm = self._warm[program] = WarmParent(program, target, self.log.error)
-            if self.rank in preload:
+            if preloads:
                 warm.preload()
+
+    def _preloads(self) -> bool:
+        if self.options.preload != "host":
+            return self.rank in IDset(self.options.preload)
+        hosts = Hostlist(self.attrs.get("hostlist") or "")
+        return self.rank == 0 or (self.rank < len(hosts) and hosts.find(hosts[self.rank]) == self.rank)
 
     async def stop(self) -> None:
         self._stopping = True

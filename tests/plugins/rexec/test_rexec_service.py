@@ -197,6 +197,12 @@ def test_a_dead_warm_parent_is_replaced(handle: flux.Flux) -> None:
     assert handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"] not in (0, warm)
 
 
+def test_one_broker_of_a_host_has_a_warm_parent_before_there_is_a_job() -> None:
+    with Instance(2, args=[f"--plugins={COMPOSITION}"]) as instance:
+        stats = [instance.handle().rpc("rexec.stats-get", nodeid=rank).get() for rank in range(2)]
+    assert [bool(found["warm"]["flux-shell"]["pid"]) for found in stats] == [True, False]
+
+
 def test_nothing_outlives_the_broker() -> None:
     with Instance(args=[f"--plugins={COMPOSITION}"]) as instance:
         handle = instance.handle()
