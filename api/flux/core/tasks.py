@@ -41,6 +41,3 @@ class Tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
