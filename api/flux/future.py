@@ -30,7 +30,8 @@ class Future:
     def __init__(self, handle: Handle | None = None) -> None:
         self._handle = handle
         self._results: deque[Any] = deque()
-        self._callback: Callable[[], Any] | None = None
+        # not a closure over self: a future that refers to itself would keep its results until cycles are looked for
+        self._callback: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
         self._waiter: Any = None
         self._timer: Any = None
         self._scheduled = False
@@ -105,7 +106,7 @@ class Future:
             raise FluxError(errno.EEXIST, "a future takes one callback")
         if self._handle is None:
             raise FluxError(errno.EINVAL, "nothing drives this future: it has no handle")
-        self._callback = lambda: callback(self, *args, **kwargs)
+        self._callback = callback, args, kwargs
         if timeout >= 0 and not self._results:
             self.expire(timeout)
         self._handle.hold(self)
@@ -125,7 +126,8 @@ class Future:
         if not self._more():
             assert self._handle is not None
             self._handle.release(self)
-        self._callback()
+        callback, args, kwargs = self._callback
+        callback(self, *args, **kwargs)
 
     def _more(self) -> bool:
         """True while further results may come after the current one."""
