@@ -1,4 +1,4 @@
-"""The topic shell.tasks-complete: shell 0 learns that no task of the job is left (flux-shell-plugins(7))."""
+"""The topic shell.tasks-complete: shell 0 learns that no task of the job is left (flux-shell(1), OPERATION)."""
 
 from __future__ import annotations
 
