@@ -120,13 +120,15 @@ def _per_resource(args: Any, nodes: int | None) -> tuple[list[dict[str, Any]], d
     if gpus and nodes is None:
         die("--gpus-per-node needs --nodes")
     cores = optional_count("--cores", args.cores)
+    if nodes is None and cores is None:
+        die("--tasks-per-node and --tasks-per-core need --nodes or --cores")
     exclusive = args.exclusive or (cores is None and nodes is not None)
     resources = build.per_resource_resources(cores, nodes, gpus, exclusive)
     task = build.task(args.command, 1, None)
     for kind, text in (("node", args.tasks_per_node), ("core", args.tasks_per_core)):
         if text:
             return resources, task, {"per-resource": {"type": kind, "count": count(f"--tasks-per-{kind}", text)}}
-    return resources, task, {"per-resource": {"type": "core"}} if args.cores else {}
+    return resources, task, {}
 
 
 def _resources_given(args: Any) -> list[dict[str, Any]]:
@@ -301,6 +303,8 @@ def _add_file(system: dict[str, Any], setting: str) -> None:
     name, equals, data = setting.partition("=")
     if not equals or "\n" in name:
         name, data = os.path.basename(setting), setting
+    elif "\\n" in data and "\n" not in data and not os.path.exists(data):
+        data = data.replace("\\n", "\n")
     name, perms = _permissions(name)
     add_file_entry(system, name, data, perms)
 

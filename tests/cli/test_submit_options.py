@@ -41,6 +41,8 @@ def system(*argv: str) -> dict[str, Any]:
         (["-N", "2", "-n", "3"], {"node": 2, "slot": 4, "core": 4}, {"total": 3}),
         (["-n2", "-g1"], {"slot": 2, "core": 2, "gpu": 2}, {"per_slot": 1}),
         (["-xN2"], {"node": 2, "slot": 2, "core": 2}, {"per_slot": 1}),
+        (["--cores=4"], {"slot": 4, "core": 4}, {"per_slot": 1}),
+        (["-N2", "--cores=4"], {"node": 2, "slot": 2, "core": 4}, {"per_slot": 1}),
         (["-N2", "--cores=4", "--tasks-per-node=3"], {"node": 2, "slot": 2, "core": 4}, {"per_slot": 1}),
     ],
 )
@@ -57,6 +59,7 @@ def test_resources(argv: list[str], counts: dict[str, int], task: dict[str, int]
         (["-N3", "-n2"], "node count must not be greater"),
         (["-x"], "exclusive needs a node count"),
         (["-n2", "--cores=2"], "do not go with"),
+        (["--tasks-per-core=2"], "need --nodes or --cores"),
         (["-t", "5x"], "--time-limit"),
         (["--dependency=nothing"], "SCHEME:VALUE"),
         (["-o", "a=1", "-o", "a.b=1"], "below a value that is no object"),
@@ -175,6 +178,7 @@ def test_add_file(tmp_path: Path) -> None:
     files = system(f"--add-file={tmp_path}/data", "--add-file=script=#!/bin/sh\ntrue\n")["files"]
     assert files["data"]["data"] == "content"
     assert files["script"]["data"] == "#!/bin/sh\ntrue\n"
+    assert system(r"--add-file=x=one\ntwo\n")["files"]["x"]["data"] == "one\ntwo\n"
     assert system(f"--add-file=x:755={tmp_path}/data")["files"]["x"]["mode"] == 0o100755
 
 
