@@ -1,4 +1,4 @@
-"""A million keys in nested directories and as many in one: `python -m bench.million [KEYS [KEYS_IN_ONE]]`.
+"""A million keys in nested directories and as many in one: `python -m bench.million [--nested KEYS] [--flat KEYS]`.
 
 Prints rates of puts and the broker's memory for each tenth; rates in the broker's CPU time do not depend on what else
 the machine does. Batches are put in order, single commits change a key anywhere. Then it checks what is to be true:
@@ -7,9 +7,9 @@ a restart finds all, `flux fsck` finds nothing wrong, and a dump, restored in a 
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from flux.core.handle import Flux
 from flux.kvs import KVSTxn
 from flux.testing import Instance
 
-BATCH, SINGLES = 100, 500
+SINGLES = 500
 
 
 def nested(number: int) -> str:
@@ -43,12 +43,12 @@ def cpu(pid: int) -> float:
     return sum(int(stat.read_text().split()[0]) for stat in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
-def fill(handle: Flux, key: Callable[[int], str], first: int, last: int) -> float:
+def fill(handle: Flux, key: Callable[[int], str], first: int, last: int, batch: int) -> float:
     """Put keys, some in each commit; gives keys per second."""
     begin = time.perf_counter()
-    for start in range(first, last, BATCH):
+    for start in range(first, last, batch):
         txn = KVSTxn()
-        for number in range(start, min(start + BATCH, last)):
+        for number in range(start, min(start + batch, last)):
             txn.put(key(number), number)
         flux.kvs.commit(handle, txn=txn)
     return (last - first) / (time.perf_counter() - begin)
@@ -63,14 +63,14 @@ def singles(handle: Flux, key: Callable[[int], str], count: int) -> float:
     return SINGLES / (time.perf_counter() - begin)
 
 
-def grow(instance: Instance, key: Callable[[int], str], count: int) -> None:
+def grow(instance: Instance, key: Callable[[int], str], count: int, batch: int) -> None:
     handle = instance.handle()
     pid = int(handle.attr_get("broker.pid"))
     rates = []
     for tenth in range(10):
         last = count * (tenth + 1) // 10
         begin = cpu(pid)
-        puts = fill(handle, key, count * tenth // 10, last)
+        puts = fill(handle, key, count * tenth // 10, last, batch)
         middle = cpu(pid)
         commits = singles(handle, key, last)
         work = (count / 10 / (middle - begin), SINGLES / (cpu(pid) - middle))
@@ -90,31 +90,37 @@ def command(instance: Instance, *words: str) -> str:
     return result.stdout
 
 
-def trees(instance: Instance, under: str = "") -> list[str]:
-    """Blobrefs of the two trees."""
-    keys = [f"{under}{key(0).partition('.')[0]}" for key in (nested, flat)]
-    return [flux.kvs.lookup_async(instance.handle(), key, FLUX_KVS_TREEOBJ).get()["data"][0] for key in keys]
+def trees(instance: Instance, names: list[str], under: str = "") -> list[str]:
+    """Blobrefs of directories."""
+    return [
+        flux.kvs.lookup_async(instance.handle(), f"{under}{name}", FLUX_KVS_TREEOBJ).get()["data"][0] for name in names
+    ]
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    in_one = int(sys.argv[2]) if len(sys.argv) > 2 else count
+    parser = argparse.ArgumentParser(prog="python -m bench.million", description="Fill the KVS and check what it kept.")
+    parser.add_argument("--nested", type=int, default=1_000_000, help="keys in nested directories (default: a million)")
+    parser.add_argument("--flat", type=int, default=1_000_000, help="keys in one directory (default: a million)")
+    parser.add_argument("--batch", type=int, default=100, help="puts in a commit (default: 100)")
+    args = parser.parse_args()
+    work = [(key, count) for key, count in ((nested, args.nested), (flat, args.flat)) if count]
+    names = [key(0).partition(".")[0] for key, _ in work]
     with tempfile.TemporaryDirectory() as place:
         attrs = {"statedir": place}
         archive = str(Path(place, "dump.tar"))
         with Instance(1, attrs=attrs, timeout=600) as instance:
-            grow(instance, nested, count)
-            grow(instance, flat, in_one)
-            roots = trees(instance)
+            for key, count in work:
+                grow(instance, key, count, args.batch)
+            roots = trees(instance, names)
         print(f"content.sqlite: {Path(place, 'content.sqlite').stat().st_size >> 20} MiB")
         with Instance(1, attrs=attrs, timeout=600) as instance:
-            if trees(instance) != roots:
+            if trees(instance, names) != roots:
                 raise SystemExit("after a restart there are other trees")
             command(instance, "fsck")
             command(instance, "dump", archive)
         with Instance(1, timeout=600) as instance:
             command(instance, "restore", "--key=again", archive)
-            if trees(instance, "again.") != roots:
+            if trees(instance, names, "again.") != roots:
                 raise SystemExit("the dump, restored, has other trees")
         print("after a restart, and from a dump, there are the same trees")
 

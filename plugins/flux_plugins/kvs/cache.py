@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from flux.errors import FluxError, ProtocolError
-from flux.kvs.hdir import Hdir, bucket_of, decode_dir
+from flux.kvs.hdir import Hdir, bucket_of
 from flux.kvs.treeobj import TreeObj
+from flux_plugins.kvs.packed import ENOTRECOVERABLE, Packed, open_dir, unpacked
 
-__all__ = ["Missing", "TreeCache", "Unread"]
+__all__ = ["ENOTRECOVERABLE", "Missing", "TreeCache", "Unread"]
 
-Entries = dict[str, TreeObj]
 T = TypeVar("T")
 V = TypeVar("V")
 
 _LIMIT = 32 << 20
-_DECODED = 5  # times the bytes of its encoding is what a directory takes in memory
+_DECODED = 5  # times the bytes of its encoding is what a directory takes in memory at most
+_BUCKETS = 2  # the same, of one in buckets
 _OVERHEAD = 450  # bytes of an entry beside its value
 _SUPERSEDED = 32
-ENOTRECOVERABLE = errno.ENOTRECOVERABLE
 
 
 class Missing(Exception):
@@ -87,15 +85,18 @@ class TreeCache:
     """
 
     def __init__(self, dirs_limit: int = _LIMIT, blobs_limit: int = _LIMIT) -> None:
-        self._dirs: _Recent[Entries | Hdir] = _Recent(dirs_limit)
+        self._dirs: _Recent[Packed | Hdir] = _Recent(dirs_limit)
         self._blobs: _Recent[bytes] = _Recent(blobs_limit)
-        self.gathered: dict[str, Entries] = {}
+        self.gathered: dict[str, Packed] = {}
         self.held: dict[str, bytes] = {}
         self._lent: dict[str, bytes] = {}
         self._superseded: dict[str, None] = {}
 
-    def node(self, ref: str) -> Entries | Hdir:
+    def node(self, ref: str, keep: bool = True) -> Packed | Hdir:
         """A stored directory: its entries, or its buckets.
+
+        Args:
+            keep: whether entries are to be kept as they are decoded; buckets always are.
 
         Raises:
             Missing: when it is not in memory.
@@ -106,13 +107,14 @@ class TreeCache:
             blob = self._blob(ref)
             if blob is None:
                 raise Missing([ref])
-            node = _decode_dir(ref, blob)
-            self._keep_dir(ref, node, blob)
+            node = open_dir(ref, blob)
+            if keep or isinstance(node, Hdir):
+                self._keep_dir(ref, node, blob)
         return node
 
-    def nodes(self, refs: list[str]) -> list[Entries | Hdir]:
+    def nodes(self, refs: list[str]) -> list[Packed | Hdir]:
         """Stored directories. Missing names all that are not in memory."""
-        found: list[Entries | Hdir] = []
+        found: list[Packed | Hdir] = []
         missing: list[str] = []
         for ref in refs:
             try:
@@ -127,25 +129,26 @@ class TreeCache:
         """The entry of a name in a stored directory, None when there is none. Errors: see `node`."""
         node = self.node(ref)
         while isinstance(node, Hdir):
-            bucket = node.refs[bucket_of(name, node.level, len(node.refs))]
+            bucket = node.refs[bucket_of(name, node.level, len(node.refs), node.func)]
             if bucket is None:
                 return None
             node = self.node(bucket)
-        return node.get(name)
+        entry = node.get(name)
+        return None if entry is None else unpacked(entry)
 
-    def whole(self, ref: str) -> Entries:
+    def whole(self, ref: str) -> dict[str, TreeObj]:
         """All entries of a stored directory.
 
         Raises:
             Unread: it is large; it is to be put into `gathered` first, from where it is taken.
         """
         node = self.node(ref)
-        if not isinstance(node, Hdir):
-            return node
-        entries = self.gathered.pop(ref, None)
-        if entries is None:
-            raise Unread([ref])
-        return entries
+        if isinstance(node, Hdir):
+            gathered = self.gathered.pop(ref, None)
+            if gathered is None:
+                raise Unread([ref])
+            node = gathered
+        return {name: unpacked(entry) for name, entry in node.items()}
 
     def blobs(self, refs: list[str]) -> list[bytes]:
         """Blobs by reference. Missing names all that are not in memory."""
@@ -169,14 +172,15 @@ class TreeCache:
         finally:
             self._lent = {}
 
-    def put_dir(self, ref: str, node: Entries | Hdir, blob: bytes) -> None:
-        """Keep a stored directory, decoded, and encoded for when there is no room for that any more."""
+    def put_dir(self, ref: str, blob: bytes, hdir: Hdir | None = None) -> None:
+        """Keep a stored directory as it is encoded. hdir: what it is, when it is one in buckets."""
         self._superseded.pop(ref, None)
-        self._keep_dir(ref, node, blob)
+        if hdir is not None:
+            self._keep_dir(ref, hdir, blob)
         self.put_blob(ref, blob)
 
-    def _keep_dir(self, ref: str, node: Entries | Hdir, blob: bytes) -> None:
-        self._dirs.put(ref, node, len(blob) * _DECODED + _OVERHEAD)
+    def _keep_dir(self, ref: str, node: Packed | Hdir, blob: bytes) -> None:
+        self._dirs.put(ref, node, len(blob) * (_BUCKETS if isinstance(node, Hdir) else _DECODED) + _OVERHEAD)
 
     def supersede(self, ref: str) -> None:
         """A stored directory has another one in its place: it is forgotten soon, unless it comes to be in use again."""
@@ -199,10 +203,3 @@ class TreeCache:
         """How many there are, and bytes of memory that they take, about."""
         size = self._dirs.cost + self._blobs.cost
         return {"directories": len(self._dirs), "blobs": len(self._blobs), "size": size}
-
-
-def _decode_dir(ref: str, blob: bytes) -> Entries | Hdir:
-    try:
-        return decode_dir(blob)
-    except ProtocolError as exc:
-        raise FluxError(ENOTRECOVERABLE, f"{ref} should be a directory: {exc}") from None

@@ -6,6 +6,8 @@ import errno
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.hdir import MAXDIRENT, Hdir, encode_hdir, limit_at, split
@@ -13,6 +15,7 @@ from flux.kvs.treeobj import INLINE_MAX, TreeObj
 from flux_plugins.kvs.cache import Missing, TreeCache
 from flux_plugins.kvs.keys import MAX_DEPTH, MAX_LINKS, split_key
 from flux_plugins.kvs.large import LargeDir
+from flux_plugins.kvs.packed import unpacked
 from flux_plugins.kvs.transaction import Edit, Transaction
 
 __all__ = ["RootUpdate", "TreeEditor", "merge"]
@@ -27,7 +30,8 @@ class _Node:
         self.entries = entries
 
 
-_Entries = dict[str, TreeObj | _Node] | LargeDir
+_Entry = TreeObj | Raw | _Node
+_Entries = dict[str, _Entry] | LargeDir
 
 
 class TreeEditor:
@@ -51,7 +55,7 @@ class TreeEditor:
         self._maxdirent = maxdirent
         self._hash_name = hash_name
         self._hash = treeobj.hasher(hash_name)
-        self._undo: list[tuple[_Entries, str, TreeObj | _Node | None]] = []
+        self._undo: list[tuple[_Entries, str, _Entry | None]] = []
         self._opened: list[str] = []
         self.blobs: dict[str, bytes] = {}
         self.keys: dict[str, None] = {}
@@ -59,7 +63,7 @@ class TreeEditor:
 
     def _open(self, ref: str) -> _Entries:
         """A stored directory, to be written to. Missing, FluxError: see `TreeCache.node`."""
-        stored = self._cache.node(ref)
+        stored = self._cache.node(ref, keep=False)
         self._opened.append(ref)
         return LargeDir(stored, self._open) if isinstance(stored, Hdir) else dict(stored)
 
@@ -104,23 +108,23 @@ class TreeEditor:
     def _seal(self, entries: _Entries, level: int = 0) -> str:
         if isinstance(entries, LargeDir):
             if entries.total > limit_at(entries.level, self._maxdirent):
-                return self._seal_hdir(Hdir(entries.level, entries.total, entries.seal(self._seal)))
+                return self._seal_hdir(entries.sealed(self._seal))
             entries = entries.everything()
         if len(entries) > limit_at(level, self._maxdirent):
             refs = [self._seal(part, level + 1) if part else None for part in split(entries, level)]
             return self._seal_hdir(Hdir(level, len(entries), refs))
-        sealed: dict[str, TreeObj] = {}
-        for name, entry in entries.items():
-            sealed[name] = treeobj.dirref(self._seal(entry.entries)) if type(entry) is _Node else entry  # type: ignore[assignment]
-        blob = treeobj.encode({"data": sealed, "type": "dir", "ver": 1})
+        opened = [(name, entry) for name, entry in entries.items() if type(entry) is _Node]
+        for name, node in opened:
+            entries[name] = treeobj.dirref(self._seal(node.entries))
+        blob = treeobj.encode({"data": entries, "type": "dir", "ver": 1})
         ref = self._store(blob)
-        self._cache.put_dir(ref, sealed, blob)
+        self._cache.put_dir(ref, blob)
         return ref
 
     def _seal_hdir(self, hdir: Hdir) -> str:
         blob = encode_hdir(*hdir)
         ref = self._store(blob)
-        self._cache.put_dir(ref, hdir, blob)
+        self._cache.put_dir(ref, blob, hdir)
         return ref
 
     def _store(self, blob: bytes) -> str:
@@ -143,7 +147,7 @@ class TreeEditor:
         else:
             self._set(node, name, self._stored_form(edit.dirent, 0))
 
-    def _set(self, node: _Node, name: str, entry: TreeObj | _Node | None) -> None:
+    def _set(self, node: _Node, name: str, entry: _Entry | None) -> None:
         entries = node.entries
         self._undo.append((entries, name, entries.get(name)))
         if entry is None:
@@ -180,6 +184,8 @@ class TreeEditor:
     def _child(self, node: _Node, name: str) -> TreeObj | _Node | None:
         """An entry; a directory is opened for writing, which changes nothing yet and so needs no undoing."""
         entry = node.entries.get(name)
+        if isinstance(entry, Raw):
+            entry = unpacked(entry)
         if isinstance(entry, dict):
             if entry["type"] == "dirref":
                 entry = node.entries[name] = _Node(self._open(entry["data"][0]))
@@ -187,7 +193,9 @@ class TreeEditor:
                 entry = node.entries[name] = _Node(dict(entry["data"]))
         return entry
 
-    def _append(self, node: _Node, name: str, present: TreeObj | _Node, dirent: TreeObj) -> None:
+    def _append(self, node: _Node, name: str, present: _Entry, dirent: TreeObj) -> None:
+        if isinstance(present, Raw):
+            present = unpacked(present)
         kind = "dir" if isinstance(present, _Node) else present["type"]
         if kind in ("dir", "dirref"):
             raise FluxError(errno.EISDIR, f"cannot append to {name}: it is a directory")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flux.kvs.hdir import Hdir, bucket_of
 from flux_plugins.kvs.cache import Missing
@@ -21,24 +21,37 @@ class LargeDir:
         open_dir: opens a bucket by its blobref.
 
     Attributes:
-        level, total: as of `Hdir`, with the changes made.
+        level, total, func: as of `Hdir`, with the changes made.
         buckets: None, a blobref, or what was opened: a dict of entries or a LargeDir.
 
     Raises:
         Missing: when the bucket that an entry is or would be in has to be loaded first.
     """
 
-    __slots__ = ("_open_dir", "buckets", "level", "total")
+    __slots__ = ("_last", "_open_dir", "buckets", "func", "level", "total")
 
     def __init__(self, stored: Hdir, open_dir: OpenDir) -> None:
         self.level = stored.level
         self.total = stored.total
+        self.func = stored.func
         self.buckets: list[str | dict[str, Any] | LargeDir | None] = list(stored.refs)
         self._open_dir = open_dir
+        self._last = _Place("", {}, [])
+
+    def _place(self, name: str) -> _Place:
+        """Where a name is or would be; it is often asked for twice in a row."""
+        if self._last.name == name:
+            return self._last
+        above = [self]
+        bucket = self._bucket(name)
+        while isinstance(bucket, LargeDir):
+            above.append(bucket)
+            bucket = bucket._bucket(name)
+        self._last = _Place(name, bucket, above)
+        return self._last
 
     def _bucket(self, name: str) -> dict[str, Any] | LargeDir:
-        number = bucket_of(name, self.level, len(self.buckets))
-        return self._open(number)
+        return self._open(bucket_of(name, self.level, len(self.buckets), self.func))
 
     def _open(self, number: int) -> dict[str, Any] | LargeDir:
         bucket = self.buckets[number]
@@ -49,24 +62,26 @@ class LargeDir:
         return bucket
 
     def get(self, name: str) -> Any:
-        return self._bucket(name).get(name)
+        return self._place(name).bucket.get(name)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._bucket(name)
+        return name in self._place(name).bucket
 
     def __setitem__(self, name: str, entry: Any) -> None:
-        bucket = self._bucket(name)
-        self.total += name not in bucket
-        bucket[name] = entry
+        place = self._place(name)
+        if name not in place.bucket:
+            place.count(1)
+        place.bucket[name] = entry
 
     def __delitem__(self, name: str) -> None:
-        del self._bucket(name)[name]
-        self.total -= 1
+        place = self._place(name)
+        del place.bucket[name]
+        place.count(-1)
 
     def pop(self, name: str, default: Any) -> Any:
-        if name not in self:
-            return default
         entry = self.get(name)
+        if entry is None:
+            return default
         del self[name]
         return entry
 
@@ -84,14 +99,27 @@ class LargeDir:
             raise Missing(missing)
         return entries
 
-    def seal(self, seal: Callable[[dict[str, Any] | LargeDir, int], str]) -> list[str | None]:
-        """Blobrefs of the buckets. seal: stores one that was opened, at a level, and gives its blobref."""
+    def sealed(self, seal: Callable[[dict[str, Any] | LargeDir, int], str]) -> Hdir:
+        """What it is to be stored as. seal: stores a bucket that was opened, at a level, and gives its blobref."""
         below = self.level + 1
-        return [
-            bucket if isinstance(bucket, str | None) else seal(bucket, below) if _count(bucket) else None
+        refs = [
+            bucket if bucket is None or isinstance(bucket, str) else seal(bucket, below) if _count(bucket) else None
             for bucket in self.buckets
         ]
+        return Hdir(self.level, self.total, refs, self.func)
 
 
 def _count(bucket: dict[str, Any] | LargeDir) -> int:
     return bucket.total if isinstance(bucket, LargeDir) else len(bucket)
+
+
+class _Place(NamedTuple):
+    """The bucket of a name, and the directories in buckets that lead there."""
+
+    name: str
+    bucket: dict[str, Any]
+    above: list[LargeDir]
+
+    def count(self, change: int) -> None:
+        for directory in self.above:
+            directory.total += change

@@ -69,7 +69,7 @@ class Leader:
         """Begin with the newest checkpoint whose root is there, else with an empty directory."""
         empty = blobref(EMPTY_DIR, self.kvs.hash_name)
         await self.kvs.flux.rpc("content.store-batch", {"blobs": [(digest_of(empty), EMPTY_DIR)]})
-        self.kvs.cache.put_dir(empty, {}, EMPTY_DIR)
+        self.kvs.cache.put_dir(empty, EMPTY_DIR)
         rootref, rootseq = await self._restore() or (empty, 0)
         owner = int(self.kvs.attrs["security.owner"])
         self.namespaces[KVS_PRIMARY_NAMESPACE] = Namespace(KVS_PRIMARY_NAMESPACE, owner, rootref, rootseq)

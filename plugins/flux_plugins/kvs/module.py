@@ -19,7 +19,6 @@ from flux.content import digest_of, load_async
 from flux.errors import FluxError, ProtocolError, as_flux_error
 from flux.idset import IDset
 from flux.kvs.hdir import MAXDIRENT, Hdir
-from flux.kvs.treeobj import TreeObj
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
 from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache, Unread
@@ -27,6 +26,7 @@ from flux_plugins.kvs.follower import Follower
 from flux_plugins.kvs.leader import Leader
 from flux_plugins.kvs.lookup import find, lookup, value_blobs
 from flux_plugins.kvs.namespaces import Namespace, Unknown, may_use
+from flux_plugins.kvs.packed import Packed
 from flux_plugins.kvs.requests import (
     CommitRequest,
     FetchRequest,
@@ -148,9 +148,9 @@ class Kvs(Module):
         if held is not None:
             held[ref] = blob
 
-    async def _gather(self, ref: str) -> dict[str, TreeObj]:
+    async def _gather(self, ref: str) -> Packed:
         """All entries of a large directory. Errors: see `load`."""
-        entries: dict[str, TreeObj] = {}
+        entries: Packed = {}
         todo = [ref]
         while todo:
             batch, todo = todo[-_LOADS_AT_ONCE:], todo[:-_LOADS_AT_ONCE]
@@ -161,7 +161,7 @@ class Kvs(Module):
                     entries.update(node)
         return entries
 
-    async def _nodes(self, refs: list[str]) -> list[dict[str, TreeObj] | Hdir]:
+    async def _nodes(self, refs: list[str]) -> list[Packed | Hdir]:
         loaded: dict[str, bytes] = {}
         while True:
             try:

@@ -103,6 +103,48 @@ def test_what_one_put_stores_does_not_grow_with_the_directory() -> None:
     assert stored[1] < stored[0]
 
 
+def test_names_in_a_row_are_stored_at_the_cost_of_few_buckets() -> None:
+    store = filled(30_000)
+    txn = KVSTxn()
+    for number in range(30_000, 31_000):
+        txn.put(f"d.key{number}", number)
+    update = store.commit(txn.ops)
+    assert len(update.blobs) < 100
+    assert sum(map(len, update.blobs.values())) < 1000 * 500
+
+
+def test_a_directory_that_was_made_with_the_hash_of_before_is_read_and_changed() -> None:
+    store = Store()
+
+    def kept(blob: bytes) -> str:
+        ref = treeobj.blobref(blob)
+        store.content[ref] = blob
+        return ref
+
+    def stored(entries: dict[str, Any], level: int = 0) -> str:
+        if len(entries) <= (128 if level else 1024):
+            return kept(treeobj.encode(treeobj.directory(entries)))
+        parts: list[dict[str, Any]] = [{} for _ in range(32)]
+        for name, entry in entries.items():
+            parts[bucket_of(name, level, func="sha1")][name] = entry
+        refs = [stored(part, level + 1) if part else None for part in parts]
+        return kept(encode_hdir(level, len(entries), refs, "sha1"))
+
+    old = stored({f"key{number}": treeobj.val(b"%d" % number) for number in range(10_000)})
+    store.commit(KVSTxn().put_treeobj("d", treeobj.dirref(old)).ops)
+    txn = KVSTxn()
+    for number in range(9000, 19_000):
+        txn.put_raw(f"d.key{number}", b"%d" % number)
+    store.commit(txn.ops)
+    assert store.tree()["d"] == {f"key{number}": b"%d" % number for number in range(19_000)}
+    assert treeobj.decode_val(store.lookup("d.key77")) == b"77"
+    txn = KVSTxn()
+    for number in range(1000, 19_000):
+        txn.unlink(f"d.key{number}")
+    store.commit(txn.ops)
+    assert store.rebuilt() == store.rootref
+
+
 def test_a_large_directory_is_copied_and_moved_by_reference() -> None:
     store = filled(3000)
     entry = store.lookup("d", FLUX_KVS_TREEOBJ)
@@ -154,6 +196,8 @@ GOOD = {"bucket": [None, treeobj.dirref("sha1-" + "0" * 40)], "func": "sha1-0", 
     [
         {"func": "city32"},
         {"func": "sha1-20"},
+        {"func": "stem-20"},
+        {"func": "stem"},
         {"size": 3},
         {"size": 0, "bucket": []},
         {"total": "one"},
@@ -175,7 +219,11 @@ def test_an_hdir_cannot_be_committed_as_an_entry() -> None:
 
 def test_the_form_stays_what_stores_hold() -> None:
     """Buckets and their order are on disk: a change of either makes what is there unreadable."""
-    assert [bucket_of(name, 0) for name in ("a", "b", "ü")] == [6, 9, 20]
+    assert [bucket_of(name, 0, func="sha1") for name in ("a", "b", "ü")] == [6, 9, 20]
+    assert [bucket_of(name, 2) for name in ("a00", "a99", "b00", "üxy")] == [4, 4, 31, 25]
+    assert [bucket_of(name, 4) for name in ("a", "b", "ü")] == [26, 7, 23]
     blob = encode_hdir(1, 1, [None, "sha1-" + "0" * 40])
+    assert b'"func":"stem-1"' in blob
+    blob = encode_hdir(1, 1, [None, "sha1-" + "0" * 40], "sha1")
     ref = b'{"data":["sha1-0000000000000000000000000000000000000000"],"type":"dirref","ver":1}'
     assert blob == b'{"data":{"bucket":[null,%s],"func":"sha1-1","size":2,"total":1},"type":"hdir","ver":1}' % ref
