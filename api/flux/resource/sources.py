@@ -69,8 +69,11 @@ class HostResources(NamedTuple):
     gpus: int
 
 
-def read_xml(path: str) -> HostResources:
+def read_xml(path: str, named: bool = True) -> HostResources:
     """What an hwloc XML file, as `lstopo FILE.xml` writes it, describes: coprocessors count as GPUs.
+
+    Args:
+        named: it has to say the host's name, which those of made-up hosts do not.
 
     OSError when it cannot be read, ValueError when it is no such file.
     """
@@ -84,9 +87,9 @@ def read_xml(path: str) -> HostResources:
     cores = sum(part.get("type") == "Core" for part in parts)
     gpus = sum(part.get("type") == "OSDev" and part.get("osdev_type") == _COPROCESSOR for part in parts)
     host = next((info.get("value") for info in topology.iter("info") if info.get("name") == "HostName"), None)
-    if not cores or not host:
+    if not cores or (named and not host):
         raise ValueError(f"{path} describes no host with cores, as `lstopo FILE.xml` writes it")
-    return HostResources(host, cores, gpus)
+    return HostResources(host or "", cores, gpus)
 
 
 def count_gpus(root: str | os.PathLike[str] = "/") -> int:

@@ -56,7 +56,8 @@ class Availability:
         resource = self._resource
         if not resource.is_defined:
             return
-        changes = resource.status.on_online(self._online) + resource.status.on_torpid(self._torpid)
+        online = resource.inventory.ranks if resource.force_up else self._online
+        changes = resource.status.on_online(online) + resource.status.on_torpid(self._torpid)
         for name, ranks in changes:
             resource.journal.post(name, {"idset": str(ranks)})
         resource.acquisition.update()

@@ -18,6 +18,7 @@ from flux.resource.Rlist import Rlist
 from flux.resource.sources import count_gpus
 from flux_plugins.resource.discovery import configured, join, local_inventory
 from flux_plugins.resource.enclosing import EnclosingJob
+from flux_plugins.resource.fake import fake_inventory
 from flux_plugins.resource.store import R_KEY, stored
 from flux_plugins.resource.targets import target_ranks
 from flux_plugins.resource.verify import discrepancies, read_verify
@@ -43,6 +44,7 @@ class Discovery:
         self._found: list[Rlist] = []
         self._found_ranks = IDset()
         self._modes: dict[str, str] = {}
+        self._fake_hosts: list[str] = []
         self.hostname = resource.attrs.get("hostname") or socket.gethostname().partition(".")[0]
         self.cpus = frozenset(os.sched_getaffinity(0))
         self.job = EnclosingJob(resource)
@@ -53,7 +55,8 @@ class Discovery:
 
     @property
     def hosts(self) -> list[str]:
-        return list(Hostlist(self._resource.attrs.get("hostlist") or [self.hostname] * self._resource.size))
+        known = self._resource.attrs.get("hostlist") or [self.hostname] * self._resource.size
+        return self._fake_hosts or list(Hostlist(known))
 
     def start(self) -> None:
         """Report what this rank has. On rank 0, also look for what says what the inventory is."""
@@ -69,8 +72,12 @@ class Discovery:
 
     def _configure(self) -> None:
         resource = self._resource
-        self._modes = read_verify(self._table, is_job="jobid" in resource.attrs)
-        wanted = configured(resource.conf, self.hosts)
+        table = {**self._table, "noverify": True} if resource.force_up or resource.options.noverify else self._table
+        self._modes = read_verify(table, is_job="jobid" in resource.attrs)
+        wanted = fake_inventory(resource.conf)
+        if wanted is not None:
+            self._fake_hosts = list(wanted.nodelist)
+        wanted = wanted or configured(resource.conf, self.hosts)
         excluded = self._table.get("exclude")
         if excluded:
             resource.status.excluded = target_ranks(excluded, self.hosts)

@@ -10,8 +10,10 @@ import errno
 import time
 from typing import Any
 
+import msgspec
+
 from flux.errors import FluxError, ProtocolError
-from flux.eventlog import decode
+from flux.eventlog import Event, decode
 from flux.idset import IDset
 from flux.kvs import lookup_async
 from flux.message import Message
@@ -42,18 +44,29 @@ from flux_plugins.resource.xml_files import read_xml
 __all__ = ["Resource"]
 
 
+class Options(msgspec.Struct):
+    """noverify: see flux-config-resource(5). monitor_force_up: take all ranks to be online, for tests."""
+
+    noverify: bool = False
+    monitor_force_up: bool = False
+
+
 class Resource(Module):
     """What the instance has.
 
     Attributes:
         method: where the inventory was taken from; "" while there is none.
+        force_up: every rank of the inventory is taken to be online.
     """
 
     name = "resource"
     requires = ("groups", "kvs")
     after = ("groups", "kvs", "config")
+    options_type = Options
+    options: Options
 
     def __init__(self) -> None:
+        self.force_up = self.options.monitor_force_up or "fake-resources" in self.conf
         self._inventory: ResourceSet | None = None
         self._R: dict[str, Any] | None = None
         self.method = ""
@@ -65,13 +78,14 @@ class Resource(Module):
         self._discovery = Discovery(self)
         self.reconfigured(self.conf)
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        earlier: list[Event] = []
         if self.rank == 0:
             if self.broker.attrs.get("broker.recovery-mode") is None:  # else there is an instance to repair, not to use
                 self._availability.follow()
-            lookup_async(self.flux, EVENTLOG, namespace="primary").then(self._restore)
-        else:
-            self._discovery.start()
+            earlier = await self._earlier_events()
+        self._discovery.start()
+        self._restore(earlier)
 
     def reconfigured(self, conf: dict[str, Any]) -> None:
         self.journal.limit = journal_limit(conf.get("resource") or {})
@@ -104,19 +118,24 @@ class Resource(Module):
         self._availability.apply()
         self.acquisition.offer()
 
-    def _restore(self, lookup: Any) -> None:
-        """Drain what an earlier run of the instance had drained (RFC 44), then see what there is."""
+    async def _earlier_events(self) -> list[Event]:
+        """What is on record of earlier runs of the instance (RFC 44), without what is too old."""
+        lookup = lookup_async(self.flux, EVENTLOG, namespace="primary")
+        await lookup.wait()
         data = stored(self, EVENTLOG, lookup)
         try:
             events = decode(data or b"")
         except ValueError as exc:
             self.log.error(f"{EVENTLOG}: {exc}")
-            events = []
+            return []
         kept = trimmed(events, time.time() - history_limit(self.conf.get("resource") or {}))
         if len(kept) < len(events):
             self._store.put_eventlog(kept)
-        self._discovery.start()
-        drains = with_ranks_of(kept, self._discovery.hosts)
+        return kept
+
+    def _restore(self, earlier: list[Event]) -> None:
+        """Drain what an earlier run had drained."""
+        drains = with_ranks_of(earlier, self._discovery.hosts)
         self.journal.remember(drains)
         replay(drains, self.status)
         self.acquisition.update()
