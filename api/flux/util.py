@@ -1,6 +1,7 @@
 """Durations, sizes and dates as people write them, and the frame of a command's main function.
 
-Flux Standard Duration is RFC 23; manual page ``flux.util``.
+Flux Standard Duration is RFC 23; manual page ``flux.util``. Programs that print or read as flux commands do also find
+here, imported when first used: OutputFormat, Tree, and dictionaries by dotted paths.
 """
 
 from __future__ import annotations
@@ -9,13 +10,29 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import logging
     from datetime import datetime
 
+    from flux.output_format import OutputFormat as OutputFormat
+    from flux.tree import Tree as Tree
+    from flux.treedict import del_treedict as del_treedict
+    from flux.treedict import dict_merge as dict_merge
+    from flux.treedict import get_treedict as get_treedict
+    from flux.treedict import set_treedict as set_treedict
+
 __all__ = ["CLIMain", "format_size", "fsd", "parse_datetime", "parse_fsd", "parse_size"]
+
+_ELSEWHERE = {
+    "OutputFormat": "output_format",
+    "Tree": "tree",
+    "del_treedict": "treedict",
+    "dict_merge": "treedict",
+    "get_treedict": "treedict",
+    "set_treedict": "treedict",
+}
 
 _FSD = re.compile(r"\+?((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?) *(ms|s|m|h|d)?")
 _INFINITY = re.compile(r"\+?inf(?:inity)?", re.IGNORECASE)
@@ -119,3 +136,11 @@ class CLIMain:
         finally:
             logging.shutdown()
         sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"flux.{_ELSEWHERE[name]}"), name)

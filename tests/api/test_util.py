@@ -6,12 +6,26 @@ import math
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux.util import format_size, fsd, parse_datetime, parse_fsd, parse_size
+from flux.util import (
+    OutputFormat,
+    Tree,
+    del_treedict,
+    dict_merge,
+    format_size,
+    fsd,
+    get_treedict,
+    parse_datetime,
+    parse_fsd,
+    parse_size,
+    set_treedict,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +122,36 @@ def main():
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (code, stderr)
+
+
+# -- what programs find here that print or read as flux commands do
+
+
+def test_formats_of_a_site_script() -> None:
+    shown = OutputFormat("{name:<4}|{size}", headings={"name": "NAME", "size": "SIZE"})
+    assert shown.header() == "NAME|SIZE"
+    assert shown.format(SimpleNamespace(name="a", size=2)) == "a   |2"
+
+
+def test_trees(capsys: pytest.CaptureFixture[str]) -> None:
+    tree = Tree("top", combine_children=True)
+    for label in ("same", "same"):
+        tree.append(label)
+    tree.append("other").append("leaf")
+    tree.append_tree(Tree("last"))
+    tree.render()
+    assert capsys.readouterr().out.splitlines() == ["top", "├── 2*[same]", "├── other", "│   └── leaf", "└── last"]
+
+
+def test_dictionaries_by_dotted_paths() -> None:
+    found: dict[str, Any] = {}
+    set_treedict(found, "a.b.c", 1)
+    assert found == {"a": {"b": {"c": 1}}}
+    assert get_treedict(found, "a.b") == {"c": 1} and get_treedict(found, "a.x.y", 7) == 7
+    with pytest.raises(TypeError, match="value of c is no dictionary"):
+        set_treedict(found, "a.b.c.d", 2)
+    assert dict_merge(found, {"a": {"e": 3}, "f": [4]}) == {"a": {"b": {"c": 1}, "e": 3}, "f": [4]}
+    del_treedict(found, "a.b.c", remove_empty=True)
+    assert found == {"a": {"e": 3}, "f": [4]}
+    with pytest.raises(KeyError):
+        del_treedict(found, "a.b.c")

@@ -6,10 +6,10 @@ import os
 import shutil
 import sys
 
+from flux.tree import Tree
 from flux_cli.common import Parser, die, open_flux, warn
 from flux_cli.job_ids import parse_id
 from flux_cli.job_query import ALL_STATES, fetch, words
-from flux_cli.label_tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A tree of labels, drawn as pstree(1) draws processes (flux-pstree(1))."""
+"""A tree of labels, drawn as pstree(1) draws processes (flux-pstree(1); ``flux.util.Tree``)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class Tree:
 
     Args:
         label: its text. prefix: a text before the drawing.
+        combine_children: whether `append` only counts a leaf that is like one that is there already.
     """
 
-    def __init__(self, label: str, prefix: str = "") -> None:
+    def __init__(self, label: str, prefix: str = "", combine_children: bool = False) -> None:
         self.label = label
         self.prefix = prefix
+        self.combine_children = combine_children
         self.children: list[Tree] = []
         self._count = 1
         self._leaves: dict[tuple[str, str], Tree] = {}
@@ -43,6 +45,24 @@ class Tree:
                 return
             self._leaves[key] = child
         self.children.append(child)
+
+    def append(self, label: str, prefix: str = "") -> Tree:
+        """Add a node with this label below this one; returns it."""
+        child = Tree(label, prefix, self.combine_children)
+        self.append_tree(child)
+        return child
+
+    def append_tree(self, tree: Tree) -> None:
+        """Add a tree below this node."""
+        self.add(tree, self.combine_children)
+
+    def render(self, style: str = "box") -> None:
+        """Print the drawing.
+
+        Args:
+            style: one of STYLES. KeyError when it is none.
+        """
+        print("\n".join(self.lines(style)))
 
     def lines(self, style: str, above: str = "", connector: str = "") -> Iterator[str]:
         """The drawing, from this node down.
