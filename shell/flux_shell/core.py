@@ -22,10 +22,10 @@ from flux_shell.journal import Journal
 from flux_shell.sure_commit import SureCommit
 from flux_shell.task import Task
 
-__all__ = ["LOG_ERR", "LOG_INFO", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
+__all__ = ["LOG_DEBUG", "LOG_ERR", "LOG_WARNING", "Options", "ShellCore", "ShellFatal", "Terminated"]
 
-LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO = 0, 3, 4, 5, 6
-_LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 6: "DEBUG", 7: "DEBUG"}
+LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 0, 3, 4, 5, 6
+_LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 6: "DEBUG", 7: "TRACE"}
 KILL_TIMEOUT = 5.0
 """Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""
 
@@ -194,7 +194,7 @@ class ShellCore:
                 sys.stderr.write(f"flux-shell[{self.rank}]: ERROR: raising a job exception: {exc}\n")
 
     def log(self, level: int, message: str, component: str = "") -> None:
-        if level > LOG_NOTICE and not self.verbose:
+        if level > LOG_NOTICE + self.verbose:
             return
         if not (self.standalone or self.logs_by_plugin or self._ending):
             self._early_log.append((level, message, component))

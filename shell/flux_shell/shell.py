@@ -11,7 +11,7 @@ from flux.core.reactor import FLUX_POLLIN
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux.idset import IDset
-from flux_shell.core import LOG_INFO, LOG_WARNING, ShellFatal, Terminated
+from flux_shell.core import LOG_DEBUG, LOG_WARNING, ShellFatal, Terminated
 from flux_shell.face import ShellFace
 from flux_shell.initrc import SHIPPED, find_initrc, has_work
 from flux_shell.job import JobError
@@ -114,8 +114,8 @@ class Shell(ShellFace):
             raise ShellFatal(str(exc)) from None
         if self.verbose:
             ranks = IDset(self.job.task_ranks(self.rank))
-            self.log(LOG_INFO, f"{self.size} shells, {self.job.ntasks} tasks, here {ranks}: {self.job.command}")
-            self.log(LOG_INFO, f"plugins: {' '.join(self.stack.names())}")
+            self.log(LOG_DEBUG, f"{self.size} shells, {self.job.ntasks} tasks, here {ranks}: {self.job.command}")
+            self.log(LOG_DEBUG, f"plugins: {' '.join(self.stack.names())}")
         for name in self.options.keys() - KNOWN:
             hint = likely_meant(name)
             if hint:
@@ -185,7 +185,7 @@ class Shell(ShellFace):
             raise ShellFatal(text, exc.exitcode) from None
         self._running += 1
         if self.verbose:
-            self.log(LOG_INFO, f"task {task.rank}: started {task.argv[0]} as process {task.pid}")
+            self.log(LOG_DEBUG, f"task {task.rank}: started {task.argv[0]} as process {task.pid}")
 
     def _watch(self, task: Task) -> None:
         """Take notice of a task's end; from shell.start on, so that no task's end is posted before it."""
@@ -203,7 +203,7 @@ class Shell(ShellFace):
         self._running -= 1
         self.status = max(self.status, task.exitcode)
         if self.verbose:
-            self.log(LOG_INFO, f"task {task.rank}: ended with exit code {task.exitcode}")
+            self.log(LOG_DEBUG, f"task {task.rank}: ended with exit code {task.exitcode}")
         self.call_task("task.exit", task)
 
     def deliver_signal(self, signum: int) -> None:

@@ -106,10 +106,13 @@ class ShellApi(Protocol):
     current_task: TaskApi | None
 
     def log(self, level: int, message: str, component: str = "") -> None:
-        """Log for the job's user. level: syslog level, 0 (emergency) to 7; above 5 (notice) only when verbose."""
+        """Log for the job's user. level: 0 (fatal), 3 (error), 4 (warning), 5 (notice), 6 (debug) or 7 (trace).
+
+        Debug messages are logged with verbose=1, traces with verbose=2.
+        """
 
     def log_setlevel(self, level: int, dest: str = "any") -> None:
-        """Log what is above 5 (notice) when level is above 0; calls the hook shell_log_setlevel."""
+        """Log up to so many levels above notice; calls the hook shell_log_setlevel."""
 
     def raise_exception(self, type: str, severity: int, note: str) -> None:
         """Raise an exception on the job (RFC 21); severity 0 ends it. Only logged when standalone."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Affinity"]
 
-LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 4, 5, 7
+LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 4, 5, 6
 _EXPECTED = "on, off, per-task or map:SET;SET;..., after verbose or dry-run and a comma if wanted"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OutOfMemory"]
 
-LOG_ERR, LOG_DEBUG = 3, 7
+LOG_ERR, LOG_DEBUG = 3, 6
 _LEAST, _MOST = -1000, 1000
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pmi"]
 
-LOG_WARNING, LOG_DEBUG = 4, 7
+LOG_WARNING, LOG_DEBUG = 4, 6
 _VALUE_MAX = 1024
 _LINE_MAX = 65536
 _SIMPLE = {"simple", "pmi1", "pmi2"}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResourceUpdate"]
 
-LOG_DEBUG = 7
+LOG_DEBUG = 6
 
 
 class ResourceUpdate:

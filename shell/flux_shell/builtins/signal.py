@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeLimitWarning"]
 
-LOG_ERR, LOG_NOTICE, LOG_DEBUG = 3, 5, 7
+LOG_ERR, LOG_NOTICE, LOG_DEBUG = 3, 5, 6
 _TIMELEFT = 60.0
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SystemMonitor"]
 
-LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 4, 5, 7
+LOG_WARNING, LOG_NOTICE, LOG_TRACE = 4, 5, 7
 _PERIOD = 2.0
 
 
@@ -57,10 +57,10 @@ class SystemMonitor:
 
     def _look(self) -> None:
         if self._memory:
-            self._log(LOG_DEBUG, f"memory.current={_size(self._cgroup.number('memory.current'))}")
+            self._log(LOG_TRACE, f"memory.current={_size(self._cgroup.number('memory.current'))}")
         if self._cpu:
             now = self._sample()
-            self._log(LOG_DEBUG, f"loadavg={_load(self._last, now):.2f}")
+            self._log(LOG_TRACE, f"loadavg={_load(self._last, now):.2f}")
             self._last = now
 
     @hookimpl
