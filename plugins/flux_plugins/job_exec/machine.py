@@ -10,6 +10,7 @@ not die are given up and drained (flux-config-exec(5)).
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,6 +105,8 @@ Action = Launch | Respond | Log | Kill | SignalTasks | SetExitTimer | SetKillTim
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 """Signals that shells pass on to their tasks."""
+_NO_PROGRAM = {errno.ENOENT: 127, errno.EACCES: 126}
+"""Exit codes of a shell that is not there, and of one that cannot be executed, as command interpreters have them."""
 
 
 class ShellState(Enum):
@@ -129,7 +132,7 @@ class Execution:
         self.shells = dict.fromkeys(self.ranks, ShellState.LAUNCHING)
         self.critical: set[int] = set(range(len(self.ranks)))
         self.started = self.fatal = self.over = False
-        self._prepared = False
+        self._prepared = self._has_status = False
         self._launching = self._left = len(self.ranks)
         self._status = 0
         self._exception_status: int | None = None
@@ -203,7 +206,7 @@ class Execution:
 
     def _conclude(self) -> list[Action]:
         actions: list[Action] = [Log("complete", {"status": self.status}), Log("done", {}), Seal()]
-        if self.started:
+        if self.started or self._has_status:
             actions.append(Respond("finish", {"status": self.status}))
         actions.append(Respond("release", {"ranks": "all", "final": True}))
         return actions
@@ -231,13 +234,14 @@ class Execution:
             return []
         return self._raise("exec", f"leader shell has ended, but those on ranks {IDset(self.active)} have not")
 
-    def on_shell_lost(self, rank: int, text: str) -> list[Action]:
-        """A shell could not be started, or there is no way any more to know what it does."""
+    def on_shell_lost(self, rank: int, text: str, errnum: int = 0) -> list[Action]:
+        """A shell could not be started, for the reason errnum, or it is not known any more what it does."""
         launching = self.shells[rank] is ShellState.LAUNCHING
         if self.shells[rank] is ShellState.OVER:
             return []
-        self._gone(rank, 1 << 8)
+        self._gone(rank, _NO_PROGRAM.get(errnum, 1) << 8 if launching else 1 << 8)
         if launching:
+            self._has_status = self._has_status or errnum in _NO_PROGRAM
             actions = self._raise("exec", f"job shell on rank {rank} could not be started: {text}")
         else:
             actions = self._lost(rank, f"lost contact with job shell on rank {rank}: {text}", "node-failure")

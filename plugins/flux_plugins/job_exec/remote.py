@@ -130,7 +130,7 @@ class RemoteShell:
         elif error.errno == errno.ENOENT and self._broken is not None and not self._started:
             self.launch()  # the request itself was lost
         else:
-            self._lose(str(self._broken or error))
+            self._lose(str(self._broken or error), 0 if self._broken else error.errno)
 
     def _resume(self) -> None:
         if not self._over:
@@ -144,10 +144,10 @@ class RemoteShell:
             text = str(self._broken)
             self._lose(text if f"(rank {self._rank})" in text else f"{host} (rank {self._rank}) is lost: {text}")
 
-    def _lose(self, text: str) -> None:
+    def _lose(self, text: str, errnum: int = 0) -> None:
         if not self._over:
             self._end()
-            self._shells.listener.shell_lost(self._rank, text)
+            self._shells.listener.shell_lost(self._rank, text, errnum)
 
     def _end(self) -> None:
         self._over = True

@@ -222,9 +222,9 @@ class Run:
         self._shell_gone()
         self.perform(self.execution.on_shell_exit(rank, status))
 
-    def shell_lost(self, rank: int, text: str) -> None:
+    def shell_lost(self, rank: int, text: str, errnum: int = 0) -> None:
         self._shell_gone()
-        self.perform(self.execution.on_shell_lost(rank, text))
+        self.perform(self.execution.on_shell_lost(rank, text, errnum))
 
     def rank_gone(self, rank: int, host: str) -> None:
         """A broker has left the instance."""

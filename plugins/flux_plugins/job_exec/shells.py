@@ -25,7 +25,8 @@ class Listener(Protocol):
     def shell_exited(self, rank: int, status: int) -> None:
         """It has ended with a wait status, and its output has ended."""
 
-    def shell_lost(self, rank: int, text: str) -> None: ...
+    def shell_lost(self, rank: int, text: str, errnum: int = 0) -> None:
+        """It could not be started, for the reason errnum, or it is not known any more what it does."""
 
 
 def shell_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -87,8 +87,8 @@ def test_what_a_shell_prints_is_in_the_eventlog(here: Instance, tmp_path: Any) -
 def test_a_shell_that_is_not_there_is_named(here: Instance) -> None:
     jobid = submit(here, "--setattr=system.exec.job_shell=/no/such/shell", "true")
     wait(here, jobid)
-    job = shown(here, jobid, "exception_type", "exception_note", "result")
-    assert job["exception_type"] == "exec" and job["result"] == 2
+    job = shown(here, jobid, "exception_type", "exception_note", "result", "waitstatus")
+    assert (job["exception_type"], job["result"], job["waitstatus"]) == ("exec", 2, 127 << 8)
     assert "could not be started" in job["exception_note"] and "No such file" in job["exception_note"]
 
 

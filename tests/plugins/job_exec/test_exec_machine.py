@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from typing import Any
 
@@ -166,6 +167,14 @@ def test_a_shell_that_cannot_start_ends_the_others() -> None:
     assert "rank 1" in exception.data["note"] and "No such file" in exception.data["note"]
     assert kill == Kill(signal.SIGTERM, [0])
     assert responses(execution.on_shell_exit(0, 15)) == ["release"]
+
+
+@pytest.mark.parametrize(("errnum", "code"), [(errno.ENOENT, 127), (errno.EACCES, 126)])
+def test_a_shell_that_is_no_program_gives_the_job_an_exit_code(errnum: int, code: int) -> None:
+    execution = begun([0])
+    execution.on_prepared()
+    finish = next(a for a in execution.on_shell_lost(0, "no", errnum) if isinstance(a, Respond) and a.type == "finish")
+    assert finish.data == {"status": code << 8}
 
 
 def test_losing_a_node_is_fatal_unless_the_job_can_do_without() -> None:
