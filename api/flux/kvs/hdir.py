@@ -32,6 +32,7 @@ __all__ = [
     "decode_dir",
     "decode_hdir",
     "encode_hdir",
+    "hashed_part",
     "limit_at",
     "split",
     "store_dir",
@@ -70,8 +71,12 @@ class Hdir(NamedTuple):
 
 def bucket_of(name: str, level: int, size: int = _SIZE, func: str = _STEM) -> int:
     """Number of the bucket that a name is in."""
-    hashed = name[:-_STEM_CUT] if func == _STEM and level < _STEM_LEVELS else name
-    return _digest(hashed)[level] % size
+    return _digest(hashed_part(name, level, func))[level] % size
+
+
+def hashed_part(name: str, level: int, func: str = _STEM) -> str:
+    """What of a name picks its bucket: names that have it in common are in one."""
+    return name[:-_STEM_CUT] if func == _STEM and level < _STEM_LEVELS else name
 
 
 @lru_cache(4096)

@@ -16,8 +16,6 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _LIMIT = 32 << 20
-_DECODED = 5  # times the bytes of its encoding is what a directory takes in memory at most
-_BUCKETS = 2  # the same, of one in buckets
 _OVERHEAD = 450  # bytes of an entry beside its value
 _SUPERSEDED = 32
 
@@ -180,7 +178,7 @@ class TreeCache:
         self.put_blob(ref, blob)
 
     def _keep_dir(self, ref: str, node: Packed | Hdir, blob: bytes) -> None:
-        self._dirs.put(ref, node, len(blob) * (_BUCKETS if isinstance(node, Hdir) else _DECODED) + _OVERHEAD)
+        self._dirs.put(ref, node, _memory_of(node, blob))
 
     def supersede(self, ref: str) -> None:
         """A stored directory has another one in its place: it is forgotten soon, unless it comes to be in use again."""
@@ -203,3 +201,8 @@ class TreeCache:
         """How many there are, and bytes of memory that they take, about."""
         size = self._dirs.cost + self._blobs.cost
         return {"directories": len(self._dirs), "blobs": len(self._blobs), "size": size}
+
+
+def _memory_of(node: Packed | Hdir, blob: bytes) -> int:
+    """Bytes of memory that a decoded directory takes, about."""
+    return _OVERHEAD + (len(blob) * 3 // 2 if isinstance(node, Hdir) else len(blob) * 5)

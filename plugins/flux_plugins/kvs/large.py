@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flux.kvs.hdir import Hdir, bucket_of
+from flux.kvs.hdir import Hdir, bucket_of, hashed_part
 from flux_plugins.kvs.cache import Missing
 
 __all__ = ["LargeDir"]
@@ -36,18 +36,20 @@ class LargeDir:
         self.func = stored.func
         self.buckets: list[str | dict[str, Any] | LargeDir | None] = list(stored.refs)
         self._open_dir = open_dir
-        self._last = _Place("", {}, [])
+        self._last = _Place("", 0, {}, [])
 
     def _place(self, name: str) -> _Place:
-        """Where a name is or would be; it is often asked for twice in a row."""
-        if self._last.name == name:
-            return self._last
+        """Where a name is or would be. It is often that of the one before: the same, or the next of names in a row."""
+        last = self._last
+        if last.part == (name[: last.cut] if last.cut else name):
+            return last
         above = [self]
         bucket = self._bucket(name)
         while isinstance(bucket, LargeDir):
             above.append(bucket)
             bucket = bucket._bucket(name)
-        self._last = _Place(name, bucket, above)
+        part = max((hashed_part(name, directory.level, directory.func) for directory in above), key=len)
+        self._last = _Place(part, len(part) - len(name), bucket, above)
         return self._last
 
     def _bucket(self, name: str) -> dict[str, Any] | LargeDir:
@@ -114,9 +116,14 @@ def _count(bucket: dict[str, Any] | LargeDir) -> int:
 
 
 class _Place(NamedTuple):
-    """The bucket of a name, and the directories in buckets that lead there."""
+    """The bucket of names that have a part in common, and the directories in buckets that lead there.
 
-    name: str
+    Attributes:
+        part: all of a name, or what is left without its last characters. cut: their number, negative; 0 is none.
+    """
+
+    part: str
+    cut: int
     bucket: dict[str, Any]
     above: list[LargeDir]
 
