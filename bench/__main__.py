@@ -144,6 +144,16 @@ def submit_true(system: System) -> float:
     return printed(system.inside(*system.script("commands.py", "10", *submit)))
 
 
+def output(count: int) -> Callable[[System], float]:
+    """Lines of one task's output, through the KVS to who waits for the job."""
+
+    def measure(system: System) -> float:
+        job = [system.flux, "run", "seq", "-f%072.0f", str(count)]
+        return printed(system.inside(*system.script("commands.py", "1", *job))) / count
+
+    return measure
+
+
 def bulk_rate(count: int) -> Callable[[System], float]:
     """Jobs that are submitted and held."""
     inputs = [str(number) for number in range(count)]
@@ -204,6 +214,7 @@ ALL = {
     "flux-jobs": Workload("flux jobs, none there", list_jobs, False, "<= 0.5"),
     "pmi-64": Workload("PMI exchange of 64 ranks on 4 brokers", pmi(64), False, "<= 1.0"),
     "pmi-512": Workload("PMI exchange of 512 ranks on 4 brokers", pmi(512), False, "<= 1.0"),
+    "output": Workload("lines of output through the KVS to flux run", output(50_000), True, ">= 1.0"),
     "tasks-1000": Workload("job of 1,000 tasks, start to end", tasks(1000), False, "<= 1.0"),
     "ping-depth-1": Workload("RPC to the next broker", distant(1, 0), False, ""),
     "ping-depth-4": Workload("RPC over 4 brokers", distant(4, 0), False, ""),
