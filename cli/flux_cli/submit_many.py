@@ -8,7 +8,7 @@ from collections import deque
 
 from flux_cli import submit_options
 from flux_cli.cmd.run import encode, print_jobspec
-from flux_cli.common import die, warn
+from flux_cli.common import die, open_flux, warn
 from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import build_jobspec, environment
 
@@ -123,9 +123,7 @@ def submit_all(name: str, args: Any, jobs: Iterable[Copy], total: int) -> int:
     Args:
         name: of the command. total: how many jobs there are.
     """
-    from flux.core.handle import Flux
-
-    with Flux() as handle:
+    with open_flux() as handle:
         submitter = Submitter(name, handle, args, total)
         try:
             submitter.submit(jobs)
