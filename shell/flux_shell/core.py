@@ -91,7 +91,6 @@ class ShellCore:
         self._reconnects = 0
         self._barriers = 0
         self._running = 0
-        self._watched: set[Task] = set()
         self._lost = False
         self._ending = False
         self.logs_by_plugin = False

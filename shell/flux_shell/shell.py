@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import traceback
 from typing import Any
 
-from flux.core.reactor import FLUX_POLLIN
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux.idset import IDset
@@ -17,6 +18,7 @@ from flux_shell.initrc import SHIPPED, find_initrc, has_work
 from flux_shell.job import JobError
 from flux_shell.mustache import render
 from flux_shell.option_names import KNOWN, likely_meant
+from flux_shell.reaper import Reaper
 from flux_shell.signals import SignalPipe
 from flux_shell.task import LaunchError, Task
 
@@ -32,19 +34,30 @@ class Shell(ShellFace):
     def run(self) -> int:
         """Run the job's tasks of this shell to their end; gives the exit code."""
         signals = SignalPipe(self.reactor, _FORWARDED, self.deliver_signal)
+        self._reaper = Reaper(self.reactor, self._collect)
         try:
             self._live()
         except ShellFatal as exc:
-            self._fatal(str(exc), exc.status)
+            self._fatal(self._too_many_files(exc.__cause__) or str(exc), exc.status)
         except Terminated as exc:
             self.status = 128 + exc.args[0]
         except Exception as exc:
-            traceback.print_exc()
-            self._fatal(f"{type(exc).__name__}: {exc}", 1)
+            reason = self._too_many_files(exc)
+            if not reason:
+                traceback.print_exc()
+            self._fatal(reason or f"{type(exc).__name__}: {exc}", 1)
         finally:
             self._end()
+            self._reaper.close()
             signals.close()
         return self.status if self._fatal_status is None else self._fatal_status
+
+    def _too_many_files(self, error: BaseException | None) -> str:
+        """What to say of an error that is the shell's limit of open files; "" when it is another."""
+        if not isinstance(error, OSError) or error.errno != errno.EMFILE:
+            return ""
+        count, (soft, hard) = self.job.counts[self.rank], resource.getrlimit(resource.RLIMIT_NOFILE)
+        return f"{count} tasks need more open files than this shell may have: {soft} (ulimit -n; the most is {hard})"
 
     def _live(self) -> None:
         if not self.standalone:
@@ -64,8 +77,8 @@ class Shell(ShellFace):
         self._barrier()
         self._post("shell.start", {"taskmap": self.job.taskmap.wrap(), **self._contexts["shell.start"]})
         self._release_events()
-        for task in self.tasks:
-            self._watch(task)
+        for task in self.tasks:  # not before, so that no task's end is posted before shell.start
+            self._reaper.watch(task)
         self.run_until(lambda: not self._running)
         self.call("shell.finish", shell=self)
         self.run_until(self._idle)
@@ -85,8 +98,8 @@ class Shell(ShellFace):
         self._release_events()
         self.kill_tasks(signal.SIGKILL)
         for task in self.tasks:
-            if task.state == "Running" and task not in self._watched:
-                self._watch(task)
+            if task.state == "Running":
+                self._reaper.watch(task)
         self.run_until(lambda: not self._running)
         self.call("shell.exit", shell=self)
         self.run_until(lambda: self.journal is None or self.journal.idle)
@@ -186,17 +199,6 @@ class Shell(ShellFace):
         self._running += 1
         if self.verbose:
             self.log(LOG_DEBUG, f"task {task.rank}: started {task.argv[0]} as process {task.pid}")
-
-    def _watch(self, task: Task) -> None:
-        """Take notice of a task's end; from shell.start on, so that no task's end is posted before it."""
-        self._watched.add(task)
-        pidfd = os.pidfd_open(task.pid)
-        self.reactor.add_fd(pidfd, FLUX_POLLIN, lambda _events: self._ended(task, pidfd))
-
-    def _ended(self, task: Task, pidfd: int) -> None:
-        self.reactor.remove_fd(pidfd)
-        os.close(pidfd)
-        self._collect(task, os.waitpid(task.pid, 0)[1])
 
     def _collect(self, task: Task, status: int) -> None:
         task.exited(status)

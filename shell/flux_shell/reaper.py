@@ -1,0 +1,79 @@
+"""The end of tasks, noticed by the shell's reactor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flux.core.reactor import FLUX_POLLIN, Reactor
+from flux_shell.signals import SignalPipe
+
+if TYPE_CHECKING:
+    from flux_shell.task import Task
+
+__all__ = ["Reaper"]
+
+_MOST_DESCRIPTORS = 256
+"""Tasks that have a descriptor each for their end; with more of them the shell would run into its limit of open files,
+so that the others are looked for when a SIGCHLD has come."""
+
+
+class Reaper:
+    """Waits for tasks.
+
+    Args:
+        on_end: called with a task that has ended, and its wait status.
+    """
+
+    def __init__(self, reactor: Reactor, on_end: Callable[[Task, int], None]) -> None:
+        self._reactor = reactor
+        self._on_end = on_end
+        self._watched: set[Task] = set()
+        self._looked_for: list[Task] = []
+        self._signals: SignalPipe | None = None
+        self._due = False
+
+    def watch(self, task: Task) -> None:
+        """Wait for a task that runs, unless it is waited for already."""
+        if task in self._watched:
+            return
+        self._watched.add(task)
+        if len(self._watched) <= _MOST_DESCRIPTORS:
+            pidfd = os.pidfd_open(task.pid)
+            self._reactor.add_fd(pidfd, FLUX_POLLIN, lambda _events: self._ended(task, pidfd))
+            return
+        if self._signals is None:
+            self._signals = SignalPipe(self._reactor, (signal.SIGCHLD,), lambda _signum: self._plan())
+        self._looked_for.append(task)
+        self._plan()  # it may have ended before the signal was waited for
+
+    def _ended(self, task: Task, pidfd: int) -> None:
+        self._reactor.remove_fd(pidfd)
+        os.close(pidfd)
+        self._on_end(task, os.waitpid(task.pid, 0)[1])
+
+    def _plan(self) -> None:
+        if not self._due:
+            self._due = True
+            self._reactor.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._due = False
+        left, ended = [], []
+        for task in self._looked_for:
+            pid, status = os.waitpid(task.pid, os.WNOHANG)
+            if pid:
+                ended.append((task, status))
+            else:
+                left.append(task)
+        self._looked_for = left
+        for task, status in ended:
+            self._on_end(task, status)
+
+    def close(self) -> None:
+        """Give back what it took; every task has ended."""
+        if self._signals is not None:
+            self._signals.close()
+            self._signals = None
