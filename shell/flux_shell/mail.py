@@ -21,7 +21,10 @@ from flux_shell.sure_commit import LOST
 __all__ = ["Inbox", "Outbox"]
 
 MOST_OPEN = 16
-"""Letters with output that may be on their way from one shell before its tasks are made to wait."""
+"""Letters that may be on their way from one shell before its tasks are made to wait."""
+
+ANSWER_TIMEOUT = 1.0
+"""Seconds to wait for answers once nobody needs the letters: not all brokers say that a shell ended with one unread."""
 
 Post = Callable[[int, str, dict[str, Any]], RPC]
 
@@ -43,18 +46,29 @@ class Outbox:
         self._reconnects = reconnects
         self._numbers: dict[int, int] = {}
         self._open = 0
+        self._finishing = self._given_up = False
         self.patient = True
         self.on_drained: list[Callable[[], None]] = []
 
     @property
     def idle(self) -> bool:
         """True when every letter was received, or given up."""
-        return not self._open
+        return self._given_up or not self._open
 
     @property
     def is_full(self) -> bool:
         """True when so many letters are on their way that tasks should wait before they write more."""
         return self._open >= MOST_OPEN
+
+    def finish(self) -> None:
+        """Give up what is not answered in time."""
+        if self._open and not self._finishing:
+            self._finishing = True
+            self._flux.call_later(ANSWER_TIMEOUT, self._give_up)
+
+    def _give_up(self) -> None:
+        self.patient = False
+        self._given_up = True
 
     def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
         number = self._numbers[shell_rank] = self._numbers.get(shell_rank, 0) + 1

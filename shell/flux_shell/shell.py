@@ -89,7 +89,11 @@ class Shell(ShellFace):
 
     def _idle(self) -> bool:
         journal, outbox = self.journal, self._outbox
-        return not self._refs and (journal is None or journal.idle) and (outbox is None or outbox.idle)
+        if self._refs or not (journal is None or journal.idle):
+            return False
+        if outbox is not None and self.rank == 0:
+            outbox.finish()  # the output of all tasks has ended, and the first shell sends the others but input
+        return outbox is None or outbox.idle
 
     def _end(self) -> None:
         """End what still runs and give everything back; errors are only logged from here on."""
