@@ -277,7 +277,10 @@ class Attach:
         if "pty" in context and self.result.waitstatus is None:
             from flux_cli.attach_terminal import JobTerminal
 
-            self._stdin = JobTerminal(self._handle, context, self._stdin_ranks, self._leave)
+            self._stdin = JobTerminal(
+                self._handle, context, self._stdin_ranks, self._leave, lambda: self._done("terminal")
+            )
+            self._waiting_for.add("terminal")  # what the job has shown may be behind its eventlogs
         elif self._stdin_ranks is not None:
             from flux_cli.attach_stdin import StdinSender
 

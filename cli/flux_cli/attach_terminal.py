@@ -24,17 +24,25 @@ class JobTerminal:
     Args:
         context: of the job's event shell.init. stdin: task ranks that get stdin; None for one who only looks.
         on_detach: called when the user wants to leave.
+        on_end: called when nothing more will be shown, or nothing could be.
 
     Raises:
         CommandError: for one who only looks.
     """
 
-    def __init__(self, handle: Flux, context: dict[str, Any], stdin: str | None, on_detach: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        handle: Flux,
+        context: dict[str, Any],
+        stdin: str | None,
+        on_detach: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:
         if stdin is None:
             die("Cannot connect to pty in readonly mode")
         service, rank = context["service"], context["leader-rank"]
         self._captured = bool(context.get("capture"))
-        self._on_detach = on_detach
+        self._on_detach, self._on_end = on_detach, on_end
         self._terminal = TerminalClient(handle, f"{service}.{context['pty']}", rank, self._ended)
         self._stdin = StdinSender(handle, service, rank, stdin)
 
@@ -52,7 +60,11 @@ class JobTerminal:
     def _ended(self, message: str, status: int | None) -> None:
         if status is None:
             self._stdin.start()
-            return
+        else:
+            self._left(message)
+        self._on_end()
+
+    def _left(self, message: str) -> None:
         if sys.stdout.isatty():
             sys.stdout.write(f"\x1b[999H[detached: {message}]\x1b[K\n\r")
             sys.stdout.flush()
