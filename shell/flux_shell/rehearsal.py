@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def _run_once() -> int:
     try:
         return main.main([_JOBID], _builtins())
     finally:
+        os.kill(broker, signal.SIGKILL)  # whether or not the connection was closed
         os.waitpid(broker, 0)
 
 
