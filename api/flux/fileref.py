@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 __all__ = ["pack", "unpack", "walk"]
@@ -23,14 +23,15 @@ def walk(path: str) -> Iterator[str]:
     yield path
 
 
-def pack(path: str, store: Store, small: int = 1024, chunk: int = 1 << 20) -> dict[str, Any]:
+def pack(path: str, store: Store, small: int = 1024, chunk: int = 1 << 20, holes: bool = True) -> dict[str, Any]:
     """The object of a file, directory or symbolic link.
 
     Args:
         path: as it is to be found in the archive, relative to the working directory.
         store: keeps a blob and gives its blobref.
         small: files of up to so many bytes are in the object itself.
-        chunk: greatest blob in bytes; 0 for no limit. Holes are left out.
+        chunk: greatest blob in bytes; 0 for no limit.
+        holes: leave holes out; otherwise blobs are all of a file, the last alone shorter than chunk.
 
     Raises:
         OSError: it cannot be read. ValueError: it is of another type, or its path would leave the archive.
@@ -47,7 +48,11 @@ def pack(path: str, store: Store, small: int = 1024, chunk: int = 1 << 20) -> di
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path}: neither a file, a directory nor a symbolic link")
     with open(path, "rb") as stream:
-        content = _inline(stream.read()) if found.st_size <= small else _regions(stream.fileno(), store, chunk)
+        if found.st_size <= small:
+            content = _inline(stream.read())
+        else:
+            extents = _extents(stream.fileno()) if holes else ((0, found.st_size),)
+            content = _regions(stream.fileno(), store, chunk, extents)
     return {**obj, "size": found.st_size, **content}
 
 
@@ -60,9 +65,9 @@ def _inline(data: bytes) -> dict[str, Any]:
         return {"encoding": "base64", "data": b64encode(data).decode()}
 
 
-def _regions(fd: int, store: Store, chunk: int) -> dict[str, Any]:
+def _regions(fd: int, store: Store, chunk: int, extents: Iterable[tuple[int, int]]) -> dict[str, Any]:
     regions: list[Any] = []
-    for start, end in _extents(fd):
+    for start, end in extents:
         step = chunk or end - start
         for offset in range(start, end, step):
             data = os.pread(fd, min(step, end - offset), offset)

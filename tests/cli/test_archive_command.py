@@ -59,6 +59,37 @@ def test_holes_are_not_stored_and_large_files_are_blobs(run: Run, tree: Path) ->
     assert [region[:2] for region in large["data"]] == [[0, 1 << 20], [1 << 20, 1 << 20], [2 << 20, 902848]]
 
 
+def mapped(run: Run) -> dict[str, list[str]]:
+    tags: dict[str, list[str]] = json.loads(run("module", "stats", "content").stdout)["mmap"]["tags"]
+    return tags
+
+
+def test_files_that_are_mapped_are_read_when_they_are_asked_for(run: Run, tree: Path, tmp_path: Path) -> None:
+    large, out = tree / "data" / "large", tmp_path / "out"
+    out.mkdir()
+    create = ("archive", "create", "-C", str(tree))
+    assert run(*create, "--mmap", "data").returncode == 0
+    assert sorted(mapped(run)["main"]) == [str(tree / "data" / "hole"), str(large)]
+    assert run("exec", "-r1", "flux", "archive", "extract", "-C", str(out)).returncode == 0
+    assert (out / "data" / "large").read_bytes() == large.read_bytes()
+    assert (out / "data" / "hole").stat().st_size == 1 << 20
+    large.write_bytes(bytes(3_000_000))
+    run("exec", "-r", "all", "flux", "content", "dropcache")
+    assert run("archive", "extract", "--overwrite", "-C", str(out)).returncode == 1
+    assert run("archive", "remove").returncode == 0
+    assert mapped(run) == {}
+
+
+def test_an_archive_keeps_some_files_and_maps_others(run: Run, tree: Path) -> None:
+    create = ("archive", "create", "-C", str(tree))
+    run(*create, "data/large")
+    kept = json.loads(run("kvs", "get", "--treeobj", "archive.main_blobs").stdout)["data"]
+    assert run(*create, "--append", "--mmap", "data/hole").returncode == 0
+    assert json.loads(run("kvs", "get", "--treeobj", "archive.main_blobs").stdout)["data"] == kept
+    refused = run("exec", "-r1", "flux", *create, "--mmap", "-n", "other", "data/large")
+    assert (refused.returncode, "--mmap works on rank 0 alone" in refused.stderr) == (1, True)
+
+
 def test_names_that_are_taken_and_names_that_are_not_there(run: Run, tree: Path) -> None:
     create = ("archive", "create", "-C", str(tree))
     run(*create, "data/text")

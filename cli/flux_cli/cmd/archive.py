@@ -26,7 +26,9 @@ def command(argv: list[str]) -> int:
     create = _add(verbs, "create", _create, "archive files and directories")
     create.add_argument("--overwrite", action="store_true", help="replace an archive of that name")
     create.add_argument("--append", action="store_true", help="add to an archive of that name")
-    create.add_argument("--preserve", action="store_true", help="keep the content, which is always done")
+    content = create.add_mutually_exclusive_group()
+    content.add_argument("--preserve", action="store_true", help="keep the content, as is done anyway")
+    content.add_argument("--mmap", action="store_true", help="have the broker read the files when they are asked for")
     create.add_argument("--chunksize", default="1M", metavar="N", help="greatest blob in bytes (1M); 0: no limit")
     create.add_argument("--small-file-threshold", default="1K", metavar="N", help="greatest file kept inline (1K)")
     create.add_argument("paths", metavar="PATH", nargs="+")
@@ -87,33 +89,75 @@ def _wanted(handle: Flux, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _create(handle: Flux, args: argparse.Namespace) -> None:
     from flux import kvs
-    from flux.blobs import Storer
-    from flux.fileref import pack, walk
     from flux.kvs import treeobj
-    from flux.util import parse_size
 
     archive = _lookup(handle, args)
     if archive is not None and not (args.overwrite or args.append):
         die(f"archive.{args.name}: key exists")
-    archive = archive if archive is not None and args.append else []
-    storer = Storer(handle, handle.attr_get("content.hash"), _WINDOW)
+    if args.mmap and handle.get_rank():
+        die("--mmap works on rank 0 alone, whose broker reads the files")
+    if archive is None or not args.append:
+        _release_files(handle, args.name)
+        archive, refs = [], []
+    else:
+        refs = _kept_refs(handle, args)
+    added = _packed(handle, args)
+    archive += added
+    if not args.mmap:
+        refs += [region[2] for entry in added if entry.get("encoding") == "blobvec" for region in entry["data"]]
+    txn = kvs.KVSTxn().put(f"archive.{args.name}", archive)
+    if refs:  # what the tree of keys refers to outlives garbage collection
+        txn.put_treeobj(f"archive.{args.name}_blobs", treeobj.valref(refs))
+    kvs.commit(handle, namespace=_namespace(args), txn=txn)
+
+
+def _kept_refs(handle: Flux, args: argparse.Namespace) -> list[str]:
+    """The blobs that an archive keeps; not those of mapped files."""
+    from flux.constants import FLUX_KVS_TREEOBJ
+    from flux.kvs.requests import lookup_async
+
+    lookup = lookup_async(handle, f"archive.{args.name}_blobs", FLUX_KVS_TREEOBJ, _namespace(args))
+    try:
+        refs: list[str] = lookup.get()["data"]
+    except FileNotFoundError:
+        return []
+    return refs
+
+
+def _packed(handle: Flux, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The files of the command line as objects, their content kept or mapped."""
+    from functools import partial
+
+    from flux.blobs import Storer
+    from flux.fileref import pack, walk
+    from flux.kvs.treeobj import blobref
+    from flux.util import parse_size
+
+    hash_name = handle.attr_get("content.hash")
+    storer = Storer(handle, hash_name, _WINDOW)
+    store = partial(blobref, hash_name=hash_name) if args.mmap else storer.store
+    packed = []
     try:
         small, chunk = parse_size(args.small_file_threshold), parse_size(args.chunksize)
         os.chdir(args.directory)
         for path in [found for root in args.paths for found in walk(root.rstrip("/") or "/")]:
             if args.verbose:
                 print(path, file=sys.stderr)
-            archive.append(pack(path, storer.store, small, chunk))
+            packed.append(pack(path, store, small, chunk, holes=not args.mmap))
+            if args.mmap and packed[-1].get("encoding") == "blobvec":
+                region = {"path": os.path.abspath(path), "chunksize": chunk, "tag": args.name}
+                handle.rpc("content.mmap-add", region, nodeid=0).get()
     except OSError as exc:
         die(f"{exc.filename or args.directory}: {exc.strerror}")
     except ValueError as exc:
         die(str(exc))
     storer.finish()
-    refs = [region[2] for entry in archive if entry.get("encoding") == "blobvec" for region in entry["data"]]
-    txn = kvs.KVSTxn().put(f"archive.{args.name}", archive)
-    if refs:  # what the tree of keys refers to outlives garbage collection
-        txn.put_treeobj(f"archive.{args.name}_blobs", treeobj.valref(refs))
-    kvs.commit(handle, namespace=_namespace(args), txn=txn)
+    return packed
+
+
+def _release_files(handle: Flux, name: str) -> None:
+    """Have the broker close the mapped files of an archive, if there are any."""
+    handle.rpc("content.mmap-remove", {"tag": name}, nodeid=0).get()
 
 
 def _list(handle: Flux, args: argparse.Namespace) -> None:
@@ -158,3 +202,4 @@ def _remove(handle: Flux, args: argparse.Namespace) -> None:
         return
     txn = kvs.KVSTxn().unlink(f"archive.{args.name}").unlink(f"archive.{args.name}_blobs")
     kvs.commit(handle, namespace=_namespace(args), txn=txn)
+    _release_files(handle, args.name)
