@@ -21,11 +21,25 @@ class Plugin({base}):
     {body}
 """
 
+METHODS = [
+    f"def {head}: ..."
+    for head in (
+        "available(cls, environ, conf)",
+        "open(self)",
+        "publish(self, card)",
+        "barrier(self)",
+        "lookup(self, rank)",
+        "finalize(self)",
+        "abort(self, text)",
+    )
+]
+
 
 def write_plugin(folder: Path, name: str, base: str = "Module", **declared: Any) -> str:
     """A plugin file whose class declares `declared`; returns the target of an entry for it."""
     lines = [f"{key} = {value!r}" for key, value in declared.items() if key != "options_type"]
     lines += ["options_type = Options"] if "options_type" in declared else []
+    lines += METHODS if base == "Bootstrap" else []
     path = folder / f"{name.replace('-', '_')}.py"
     path.write_text(PLUGIN.format(base=base, body="\n    ".join(lines or ["pass"])))
     return str(path)

@@ -170,7 +170,9 @@ class Passage:
         link = self._next
         if link is None or link.got >= link.sent:
             return
-        if link.heard < since:
+        if self._loop.time() - since > 2 * self._patience.timeout:
+            self._watch()  # this broker was held up itself: what it has to be told may still be on its way
+        elif link.heard < since:
             self._silent = link.member
             self._ended(link, f"rank {link.member.rank} is silent for {self._patience.timeout:g} s")
         else:

@@ -53,22 +53,23 @@ class Predecessor:
         return bound.rstrip(b"\0").decode()
 
     def _read(self, sock: zmq.Socket[bytes]) -> list[bytes]:
-        """One message; that of an unknown peer with one more entry: its rank by its key."""
-        frames = [sock.recv(NOBLOCK)]
-        if frames[0] in self._peers:
-            return read_frames(sock, frames)
+        """One message, after its identity: the rank of an unknown peer by its key, or nothing for one that is known."""
+        identity = sock.recv(NOBLOCK)
+        if identity in self._peers:
+            return read_frames(sock, [identity, b""])
         parts = sock.recv_multipart(NOBLOCK, copy=False)
-        return [*frames, *(part.bytes for part in parts), str(parts[-1].get("User-Id")).encode()]
+        return [identity, str(parts[-1].get("User-Id")).encode(), *(part.bytes for part in parts)]
 
     def _frames(self, frames: list[bytes]) -> None:
-        identity = frames[0]
-        if identity not in self._peers:
-            self._hello(identity, frames[1:-1], frames[-1])
-        elif frames[1] == wire.PACKET:
-            receipts = self._peers[identity]
+        identity, key_of = frames[:2]
+        receipts = self._peers.get(identity)
+        if key_of:
+            self._hello(identity, frames[2:], key_of)
+        elif receipts is not None and frames[2] == wire.PACKET:
             done = receipts.receive()
             self._reply(identity, wire.GOT, receipts.received)
-            self._on_packet(frames[2:], done)
+            self._on_packet(frames[3:], done)
+        # else its broker has made another connection, which brings this packet again
 
     def _hello(self, identity: bytes, frames: list[bytes], key_of: bytes) -> None:
         rank = wire.number(frames)
