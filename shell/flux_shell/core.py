@@ -18,7 +18,7 @@ from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.job import fluid
 from flux.kvs.patient import PatientCommit
 from flux_shell.job import Job
-from flux_shell.journal import Journal
+from flux_shell.journal import FIRST_HOLD, Journal
 from flux_shell.sure_commit import SureCommit
 from flux_shell.task import Task
 
@@ -87,7 +87,8 @@ class ShellCore:
         self.current_task: Task | None = None
         self.service = f"{os.getuid()}-shell-{fluid.encode(job.id, 'f58plain')}"
         commit = SureCommit if options.reconnect else PatientCommit
-        self.journal = None if flux is None else Journal(flux, f"job-{job.id}", commit)
+        hold = FIRST_HOLD if self.size == 1 else 0.0  # several shells post their first event before they meet
+        self.journal = None if flux is None else Journal(flux, f"job-{job.id}", commit, hold)
         self._reconnects = 0
         self._barriers = 0
         self._running = 0

@@ -16,6 +16,8 @@ __all__ = ["Journal"]
 
 HIGH_WATER = 4 << 20
 """Characters that wait to be committed before tasks are made to wait too."""
+FIRST_HOLD = 0.01
+"""Seconds that the first events of a job on one node wait for more: one commit for a job that ends at once."""
 COMMIT_SIZE = 1 << 20
 """Characters of one key in a commit, about: each is a blob, which brokers and clients handle as a whole."""
 
@@ -25,14 +27,20 @@ class Journal:
 
     Args:
         flux: the handle. namespace: KVS namespace of the job. commit: how commits are made.
+        hold: seconds that the first events wait for more, unless `release` is called before.
     """
 
-    def __init__(self, flux: Any, namespace: str, commit: type[PatientCommit] = PatientCommit) -> None:
+    def __init__(
+        self, flux: Any, namespace: str, commit: type[PatientCommit] = PatientCommit, hold: float = 0.0
+    ) -> None:
         self._commit = commit
         self._flux = flux
         self._namespace = namespace
         self._pending: dict[str, list[str]] = {}
         self._in_flight = False
+        self._is_held = bool(hold)
+        if hold:
+            flux.call_later(hold, self.release)
         self.backlog = 0
         """Characters that are not committed yet."""
         self.on_drained: list[Callable[[], None]] = []
@@ -56,13 +64,17 @@ class Journal:
 
     def flush(self) -> None:
         """Commit what was gathered, or much of it, unless a commit is on its way: then it goes with the next."""
-        if self._in_flight or not self._pending:
+        if self._in_flight or self._is_held or not self._pending:
             return
         txn = KVSTxn()
         for key in list(self._pending):
             txn.append(key, self._take(key))
         self._in_flight = True
         self._commit(self._flux, txn, namespace=self._namespace).then(self._committed)
+
+    def release(self) -> None:
+        """Hold nothing back from now on: `flush` commits."""
+        self._is_held = False
 
     def _take(self, key: str) -> str:
         """The oldest lines under a key."""

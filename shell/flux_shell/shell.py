@@ -81,6 +81,7 @@ class Shell(ShellFace):
             self._reaper.watch(task)
         self.run_until(lambda: not self._running)
         self.call("shell.finish", shell=self)
+        self._release_journal()
         self.run_until(self._idle)
 
     def _init_event(self) -> dict[str, Any]:
@@ -106,7 +107,12 @@ class Shell(ShellFace):
                 self._reaper.watch(task)
         self.run_until(lambda: not self._running)
         self.call("shell.exit", shell=self)
+        self._release_journal()
         self.run_until(lambda: self.journal is None or self.journal.idle)
+
+    def _release_journal(self) -> None:
+        if self.journal is not None:
+            self.journal.release()
 
     def load_initrc(self) -> None:
         """Run the Lua initrc that the options name, or the site's."""
