@@ -78,7 +78,7 @@ def _terminal_width() -> int:
 
 _USAGE_IS_2 = frozenset(
     "alloc batch bulksubmit cancel hostlist housekeeping job-exec-override job-frobnicator job-validator jobs jobtap"
-    " pgrep pkill plugins post-job-event pstree queue resource run sproc submit update uri watch".split()
+    " multi-prog pgrep pkill plugins post-job-event pstree queue resource run sproc submit update uri watch".split()
 )
 """Commands that end with 2 when their command line makes no sense, for scripts that tell that from a failure (1)."""
 
