@@ -24,7 +24,7 @@ OPEN = {
     "job-list": "list list-id list-attrs job-stats stats-get",
     "job-manager": "raise raiseall kill killall urgency memo update getattr getinfo stats-get alloc-query queue-list "
     "explain queue-status events-journal-cancel",
-    "kvs": "lookup lookup-plus getroot wait-version commit setroot-pause setroot-unpause",
+    "kvs": "lookup lookup-plus getroot wait-version commit fence setroot-pause setroot-unpause",
     "kvs-watch": "lookup taken",
     "module": "list disconnect",
     "overlay": "health topology parent stats-get",

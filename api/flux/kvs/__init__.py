@@ -19,6 +19,7 @@ from flux.kvs.requests import (
     commit_async,
     copy_async,
     default_namespace,
+    fence_async,
     getroot_async,
     lookup_async,
     move_async,
@@ -45,6 +46,8 @@ __all__ = [
     "default_namespace",
     "dropcache",
     "exists",
+    "fence",
+    "fence_async",
     "get",
     "get_dir",
     "get_key_direct",
@@ -186,6 +189,22 @@ def put_symlink(flux_handle: Handle, key: str, target: str) -> None:
 def commit(flux_handle: Handle, flags: int = 0, namespace: str | None = None, txn: KVSTxn | None = None) -> int:
     """Commit a transaction, by default the handle's, and wait for it. Gives 0; errors: `commit_async`."""
     commit_async(flux_handle, _txn_of(flux_handle) if txn is None else txn, flags, namespace).get()
+    return 0
+
+
+def fence(
+    flux_handle: Handle,
+    name: str,
+    nprocs: int,
+    flags: int = 0,
+    namespace: str | None = None,
+    txn: KVSTxn | None = None,
+) -> int:
+    """Commit a transaction, by default the handle's, as one with those of others, and wait for it; see `fence_async`.
+
+    Gives 0.
+    """
+    fence_async(flux_handle, name, nprocs, _txn_of(flux_handle) if txn is None else txn, flags, namespace).get()
     return 0
 
 

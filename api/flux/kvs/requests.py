@@ -34,6 +34,7 @@ __all__ = [
     "commit_async",
     "copy_async",
     "default_namespace",
+    "fence_async",
     "getroot_async",
     "lookup_async",
     "move_async",
@@ -139,6 +140,27 @@ def commit_async(handle: Handle, txn: KVSTxn, flags: int = 0, namespace: str | N
     """
     ops, txn.ops = txn.ops, []
     return handle.rpc("kvs.commit", {"namespace": namespace or default_namespace(), "flags": flags, "ops": ops})
+
+
+def fence_async(
+    handle: Handle, name: str, nprocs: int, txn: KVSTxn, flags: int = 0, namespace: str | None = None
+) -> RPC:
+    """Commit the transactions of nprocs callers, on any ranks, as one (flux_kvs_fence(3)). Result: see `commit_async`.
+
+    Args:
+        name: of the fence, once and for all in an instance. nprocs, flags, namespace: as all the others have them.
+
+    Errors: those of `commit_async`, for all of them; EINVAL what differs from the others; EOVERFLOW they were complete.
+    """
+    ops, txn.ops = txn.ops, []
+    request = {
+        "name": name,
+        "nprocs": nprocs,
+        "namespace": namespace or default_namespace(),
+        "flags": flags,
+        "ops": ops,
+    }
+    return handle.rpc("kvs.fence", request)
 
 
 def copy_async(

@@ -22,6 +22,7 @@ from flux.kvs.hdir import MAXDIRENT, Hdir
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
 from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache, Unread
+from flux_plugins.kvs.fence import Fences
 from flux_plugins.kvs.follower import Follower
 from flux_plugins.kvs.leader import Leader
 from flux_plugins.kvs.lookup import find, lookup, value_blobs
@@ -29,6 +30,7 @@ from flux_plugins.kvs.namespaces import Namespace, Unknown, may_use
 from flux_plugins.kvs.packed import Packed
 from flux_plugins.kvs.requests import (
     CommitRequest,
+    FenceRequest,
     FetchRequest,
     LookupRequest,
     NamespaceCreate,
@@ -74,6 +76,7 @@ class Kvs(Module):
         self.cache = TreeCache(limit // 4, limit - limit // 4)
         self.hash_name = await self.flux.attr_get("content.hash")
         self.maxdirent = self._choose_maxdirent()
+        self.fences = Fences(self)
         self.leader: Leader | None = None
         self.follower: Follower | None = None
         if self.rank == 0:
@@ -94,6 +97,7 @@ class Kvs(Module):
         return int(text)
 
     async def stop(self) -> None:
+        self.fences.stop()
         if self.leader is not None:
             await self.leader.stop()
         elif self.follower is not None:
@@ -285,6 +289,15 @@ class Kvs(Module):
             self.leader.submit(self.leader.open(req.namespace), transaction)
         except OSError as exc:
             self.leader.refuse(req.name, req.namespace, as_flux_error(exc))
+        return DEFERRED
+
+    @request("fence", allow=USER, payload=FenceRequest)
+    def fence(self, msg: Message, req: FenceRequest) -> Any:
+        if self.leader is None:
+            return self.fences.pass_on(msg, req)
+        user = self.fences.user_of(msg, req)
+        self._open(req.namespace, *user)
+        self.fences.enter(msg, req, guest=not user.rolemask & ROLE_OWNER)
         return DEFERRED
 
     # -- namespaces

@@ -12,6 +12,7 @@ __all__ = [
     "Checkpoint",
     "CommitRequest",
     "ErrorEvent",
+    "FenceRequest",
     "FetchRequest",
     "LookupRequest",
     "NamespaceCreate",
@@ -56,6 +57,22 @@ class CommitRequest(msgspec.Struct):
     ops: list[Op]
     namespace: str
     flags: int = 0
+
+
+class FenceRequest(msgspec.Struct):
+    """kvs.fence: one of nprocs transactions that are committed as one.
+
+    Attributes:
+        userid, rolemask: of the client, when another rank passes its request on.
+    """
+
+    name: str
+    nprocs: int
+    ops: list[Op]
+    namespace: str
+    flags: int = 0
+    userid: int | None = None
+    rolemask: int = 0
 
 
 class RelayRequest(msgspec.Struct):
