@@ -22,6 +22,7 @@ _LAZY = {
     "FluxError": "flux.errors",
 }
 _SUBMODULES = (
+    "abc",
     "constants",
     "core",
     "errors",

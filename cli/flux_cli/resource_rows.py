@@ -47,16 +47,11 @@ def select(resources: ResourceSet, args: Any, config: Mapping[str, Any]) -> Reso
 
 
 def target_ranks(text: str, resources: ResourceSet) -> IDset:
-    """Ranks of an idset or a hostlist."""
-    from flux.hostlist import Hostlist
-    from flux.idset import IDset
+    """Ranks of an idset or a hostlist. CommandError when it is neither."""
+    from flux.resource.list import target_ranks
 
     try:
-        return IDset(text)
-    except ValueError:
-        pass
-    try:
-        return resources.host_ranks(Hostlist(text))
+        return target_ranks(text, resources)
     except ValueError as exc:
         die(f"{text} is neither ranks nor hosts: {exc}")
 

@@ -22,6 +22,9 @@ _NAMES = {
     "JobID": "JobID",
     "JobInfo": "info",
     "JobInfoFormat": "info_format",
+    "JobInfoLookupRPC": "lookup",
+    "JobKVSLookup": "lookup",
+    "JobKVSLookupFuture": "lookup",
     "JobList": "list",
     "JobListIdRPC": "list",
     "JobListIdsFuture": "list",
@@ -32,17 +35,23 @@ _NAMES = {
     "JobWaitResult": "wait",
     "Jobspec": "Jobspec",
     "JobspecV1": "Jobspec",
+    "JournalConsumer": "journal",
+    "JournalEvent": "journal",
+    "MAIN_EVENTS": "event",
     "SubmitFuture": "submit",
     "cancel": "kill",
     "cancel_async": "kill",
     "event_wait": "event",
     "event_watch": "event",
     "event_watch_async": "event",
+    "get_job": "list",
     "get_username": "info",
     "id_encode": "JobID",
     "id_parse": "JobID",
+    "job_info_lookup": "lookup",
     "job_kvs": "kvs",
     "job_kvs_guest": "kvs",
+    "job_kvs_lookup": "lookup",
     "job_list": "list",
     "job_list_id": "list",
     "job_list_inactive": "list",
@@ -50,11 +59,12 @@ _NAMES = {
     "kill_async": "kill",
     "result": "wait",
     "result_async": "wait",
-    "statetostr": "info",
     "resulttostr": "info",
+    "statetostr": "info",
     "statustostr": "info",
     "submit": "submit",
     "submit_async": "submit",
+    "timeleft": "timeleft",
     "validate_jobspec": "Jobspec",
     "wait": "wait",
     "wait_async": "wait",
@@ -81,6 +91,8 @@ if TYPE_CHECKING:
     from flux.job.Jobspec import Jobspec as Jobspec
     from flux.job.Jobspec import JobspecV1 as JobspecV1
     from flux.job.Jobspec import validate_jobspec as validate_jobspec
+    from flux.job.journal import JournalConsumer as JournalConsumer
+    from flux.job.journal import JournalEvent as JournalEvent
     from flux.job.kill import cancel as cancel
     from flux.job.kill import cancel_async as cancel_async
     from flux.job.kill import kill as kill
@@ -88,13 +100,20 @@ if TYPE_CHECKING:
     from flux.job.kvs import job_kvs as job_kvs
     from flux.job.kvs import job_kvs_guest as job_kvs_guest
     from flux.job.list import JobList as JobList
+    from flux.job.list import get_job as get_job
     from flux.job.list import job_list as job_list
     from flux.job.list import job_list_id as job_list_id
     from flux.job.list import job_list_inactive as job_list_inactive
+    from flux.job.lookup import JobInfoLookupRPC as JobInfoLookupRPC
+    from flux.job.lookup import JobKVSLookup as JobKVSLookup
+    from flux.job.lookup import JobKVSLookupFuture as JobKVSLookupFuture
+    from flux.job.lookup import job_info_lookup as job_info_lookup
+    from flux.job.lookup import job_kvs_lookup as job_kvs_lookup
     from flux.job.stats import JobStats as JobStats
     from flux.job.submit import SubmitFuture as SubmitFuture
     from flux.job.submit import submit as submit
     from flux.job.submit import submit_async as submit_async
+    from flux.job.timeleft import timeleft as timeleft
     from flux.job.wait import JobResultFuture as JobResultFuture
     from flux.job.wait import JobWaitFuture as JobWaitFuture
     from flux.job.wait import JobWaitResult as JobWaitResult

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flux.core.base import Handle
 
 __all__ = [
+    "MAIN_EVENTS",
     "EventLogEvent",
     "EventStream",
     "JobEventWatchFuture",
@@ -24,6 +25,11 @@ __all__ = [
     "event_watch",
     "event_watch_async",
 ]
+
+MAIN_EVENTS = frozenset(
+    "submit depend priority flux-restart urgency alloc start finish release free clean debug exception".split()
+)
+"""Events of a job's main eventlog (RFC 21)."""
 
 _TOPIC = "job-info.eventlog-watch"
 _CANCEL_TOPIC = "job-info.eventlog-watch-cancel"
@@ -49,6 +55,27 @@ class EventLogEvent:
         self.timestamp: float = entry["timestamp"]
         self.name: str = entry["name"]
         self.context: dict[str, Any] = entry.get("context") or {}
+
+    def __getitem__(self, key: str) -> Any:
+        """The event as the object that it is in the eventlog: timestamp, name, context."""
+        if key not in self.keys():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    @staticmethod
+    def keys() -> tuple[str, str, str]:
+        """The keys of the object."""
+        return ("timestamp", "name", "context")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key; the default for one that an event does not have."""
+        return self[key] if key in self.keys() else default
+
+    def __eq__(self, other: object) -> bool:
+        return dict(self) == dict(other) if isinstance(other, EventLogEvent) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.timestamp, self.name))
 
     @property
     def context_string(self) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "JobListIdsFuture",
     "JobListRPC",
     "constraint",
+    "get_job",
     "job_list",
     "job_list_id",
     "job_list_inactive",
@@ -213,6 +214,14 @@ def job_list_id(flux_handle: Handle, jobid: int | str, attrs: Iterable[str] = ()
     if state:
         payload["state"] = state
     return JobListIdRPC(flux_handle, "job-list.list-id", payload)
+
+
+def get_job(flux_handle: Handle, jobid: int | str) -> dict[str, Any] | None:
+    """What is known of one job, blocking, as JSON can hold it (`JobInfo.to_dict`); None when there is no such job."""
+    try:
+        return job_list_id(flux_handle, jobid).get_jobinfo().to_dict(filtered=False)
+    except FileNotFoundError:
+        return None
 
 
 class JobList:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, warn
 
 if TYPE_CHECKING:
-    from flux.core.handle import Flux
     from flux.idset import IDset
 
 LIST_FORMATS = {
@@ -66,17 +65,14 @@ def _list_arguments(parser: Parser) -> None:
 
 def _states(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """The instance's configuration, and the resources by state."""
-    from flux.resource import ResourceSet
+    from flux.resource.list import resource_list
     from flux_cli.resource_rows import select
 
     with open_flux() as handle:
         config = handle.rpc("config.get", nodeid=0)
-        status = handle.rpc("resource.sched-status", nodeid=0).get()
+        sets = resource_list(handle).get()
         config = config.get()
-    sets = {name: ResourceSet(status[name]) for name in ("all", "down", "allocated")}
-    sets["up"] = sets["all"] - sets["down"]
-    sets["free"] = sets["up"] - sets["allocated"]
-    return config, {name: select(resources, args, config) for name, resources in sets.items()}
+    return config, {name: select(sets[name], args, config) for name in LIST_STATES}
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -138,13 +134,15 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
     """A row for each state; for one that has nodes up and nodes down, or several reasons, one for each."""
     from flux.idset import IDset
     from flux.resource import ResourceSet
+    from flux.resource.status import resource_status
     from flux_cli.resource_rows import row, select, short_time
 
     with open_flux() as handle:
         config = handle.rpc("config.get", nodeid=0).get()
-        status = handle.rpc("resource.status", nodeid=0).get()
-        allocated = ResourceSet(handle.rpc("resource.sched-status", nodeid=0).get()["allocated"]).ranks
-        housekeeping = _in_housekeeping(handle)
+        answers = resource_status(handle)
+        status = answers.get_status()
+        allocated = answers.get_allocated_ranks()
+        housekeeping = answers.get_housekeeping_ranks()
     known = ResourceSet(status["R"])
     shown = select(known, args, config).ranks
     parts = _ranks_by_state(status, known.ranks, allocated, housekeeping)
@@ -159,20 +157,6 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
             more = {"reason": info.get("reason", ""), "timestamp": stamp, "time": short_time(stamp) if stamp else ""}
             rows.append(row(state, known.copy_ranks(ranks), config, up=_mark(is_up, args.color), **more))
     return rows
-
-
-def _in_housekeeping(handle: Flux) -> IDset:
-    """Ranks that housekeeping has not given back; none for those who may not know."""
-    from flux.errors import FluxError
-    from flux.idset import IDset
-
-    try:
-        running = handle.rpc("job-manager.stats-get", nodeid=0).get()["housekeeping"]["running"]
-    except FluxError as exc:
-        if exc.errno not in (errno.EPERM, errno.ENOSYS):
-            raise
-        return IDset()
-    return IDset().union(*(IDset(entry["allocated"]) for entry in running.values()))
 
 
 def _ranks_by_state(
