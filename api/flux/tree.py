@@ -56,24 +56,32 @@ class Tree:
         """Add a tree below this node."""
         self.add(tree, self.combine_children)
 
-    def render(self, style: str = "box") -> None:
+    def render(self, style: str = "box", level: int | None = None, skip_root: bool = False) -> None:
         """Print the drawing.
 
         Args:
             style: one of STYLES. KeyError when it is none.
+            level: how many generations below this node to draw; default all.
+            skip_root: draw the trees below this node, and not the node.
         """
-        print("\n".join(self.lines(style)))
+        for tree in self.children if skip_root else [self]:
+            depth = None if level is None else level - 1 if skip_root else level
+            print("\n".join(tree.lines(style, depth=depth)))
 
-    def lines(self, style: str, above: str = "", connector: str = "") -> Iterator[str]:
+    def lines(self, style: str, above: str = "", connector: str = "", depth: int | None = None) -> Iterator[str]:
         """The drawing, from this node down.
 
         Args:
             style: one of STYLES. above, connector: what stands before the label.
+            depth: how many generations below this node; default all.
         """
         label = f"{self._count}*[{self.label}]" if self._count > 1 else self.label
         prefix = f"{self.prefix} " if self.prefix else ""
         yield f"{prefix}{above}{connector}{label}"
+        if depth is not None and depth < 1:
+            return
         goes_on, branch, last, blank = STYLES[style]
         below = above + ("" if not connector else blank if connector == last else goes_on)
         for child in self.children:
-            yield from child.lines(style, below, last if child is self.children[-1] else branch)
+            here = last if child is self.children[-1] else branch
+            yield from child.lines(style, below, here, None if depth is None else depth - 1)

@@ -1,7 +1,8 @@
 """Durations, sizes and dates as people write them, and the frame of a command's main function.
 
 Flux Standard Duration is RFC 23; manual page ``flux.util``. Programs that print or read as flux commands do also find
-here, imported when first used: OutputFormat, Tree, and dictionaries by dotted paths.
+here, imported when first used: OutputFormat and what it shows, Tree, dictionaries by dotted paths, actions of
+argparse, and configuration files.
 """
 
 from __future__ import annotations
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
     import logging
     from datetime import datetime
 
+    from flux.arguments import ColorAction as ColorAction
+    from flux.arguments import FilterAction as FilterAction
+    from flux.arguments import FilterActionSetUpdate as FilterActionSetUpdate
+    from flux.arguments import FilterActionUser as FilterActionUser
+    from flux.arguments import FilterTrueAction as FilterTrueAction
+    from flux.arguments import TreedictAction as TreedictAction
+    from flux.arguments import YesNoAction as YesNoAction
+    from flux.arguments import help_formatter as help_formatter
     from flux.output_format import OutputFormat as OutputFormat
+    from flux.output_items import AltField as AltField
+    from flux.output_items import Deduplicator as Deduplicator
+    from flux.output_items import UtilDatetime as UtilDatetime
+    from flux.toolconfig import UtilConfig as UtilConfig
+    from flux.toolconfig import xdg_searchpath as xdg_searchpath
     from flux.tree import Tree as Tree
     from flux.treedict import del_treedict as del_treedict
     from flux.treedict import dict_merge as dict_merge
@@ -26,12 +40,25 @@ if TYPE_CHECKING:
 __all__ = ["CLIMain", "format_size", "fsd", "parse_datetime", "parse_fsd", "parse_size"]
 
 _ELSEWHERE = {
+    "AltField": "output_items",
+    "ColorAction": "arguments",
+    "Deduplicator": "output_items",
+    "FilterAction": "arguments",
+    "FilterActionSetUpdate": "arguments",
+    "FilterActionUser": "arguments",
+    "FilterTrueAction": "arguments",
     "OutputFormat": "output_format",
     "Tree": "tree",
+    "TreedictAction": "arguments",
+    "UtilConfig": "toolconfig",
+    "UtilDatetime": "output_items",
+    "YesNoAction": "arguments",
     "del_treedict": "treedict",
     "dict_merge": "treedict",
     "get_treedict": "treedict",
+    "help_formatter": "arguments",
     "set_treedict": "treedict",
+    "xdg_searchpath": "toolconfig",
 }
 
 _FSD = re.compile(r"\+?((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?) *(ms|s|m|h|d)?")

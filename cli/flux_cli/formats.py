@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 
+from flux.toolconfig import find_files, read_file
 from flux_cli.common import die
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any, BinaryIO
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 __all__ = ["format_text"]
 
@@ -73,28 +74,16 @@ def _quoted(text: str) -> str:
 
 def _configured(stem: str, builtin: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
-    for path in _files(stem):
+    for path in find_files(stem):
         found.update(_read(path, builtin))
     return found
 
 
-def _files(stem: str) -> Iterator[str]:
-    """The site's files before the user's: what is read later wins."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    dirs = [home, *(os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
-    for directory in reversed(dirs):
-        folder = os.path.join(directory, "flux")
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-            if name.startswith(f"{stem}.") and os.path.splitext(name)[1] in _LOADERS:
-                yield os.path.join(folder, name)
-
-
 def _read(path: str, builtin: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
     try:
-        with open(path, "rb") as file:
-            conf = _LOADERS[os.path.splitext(path)[1]](file)
-    except (OSError, ValueError) as exc:
-        die(f"{path}: {exc}")
+        conf = read_file(path)
+    except ValueError as exc:
+        die(str(exc))
     for key in conf or {}:
         if key != "formats":
             die(f"{path}: invalid key {key}")
@@ -115,27 +104,3 @@ def _entry(path: str, name: str, entry: Any, builtin: Mapping[str, Any]) -> tupl
     if not isinstance(entry["format"], str):
         die(f"{path}: formats.{name}: 'format' key must be a string")
     return str(entry.get("description", "")), entry["format"]
-
-
-def _load_toml(file: BinaryIO) -> Any:
-    import tomllib
-
-    return tomllib.load(file)
-
-
-def _load_json(file: BinaryIO) -> Any:
-    import json
-
-    return json.load(file)
-
-
-def _load_yaml(file: BinaryIO) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(file)
-    except yaml.YAMLError as exc:
-        raise ValueError(str(exc)) from None
-
-
-_LOADERS: dict[str, Callable[[BinaryIO], Any]] = {".json": _load_json, ".toml": _load_toml, ".yaml": _load_yaml}
