@@ -177,4 +177,5 @@ def launch_exitcode(error: FluxError) -> int:
     return _LAUNCH_EXIT.get(error.errno, 1)
 
 
-_LAUNCH_EXIT = {errno.ENOENT: 127, errno.EACCES: 126, errno.EHOSTUNREACH: 68}  # 68: EX_NOHOST of sysexits.h
+_EX_NOHOST = 68  # of sysexits.h
+_LAUNCH_EXIT = {errno.ENOENT: 127, errno.EACCES: 126, errno.EPERM: 126, errno.EHOSTUNREACH: _EX_NOHOST}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flux.errors import FluxError
@@ -12,7 +12,7 @@ from flux.eventlog import Event
 from flux.kvs.patient import PatientCommit
 from flux.kvs.txn import KVSTxn
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "check_batch_timeout"]
 
 HIGH_WATER = 4 << 20
 """Characters that wait to be committed before tasks are made to wait too."""
@@ -20,6 +20,13 @@ FIRST_HOLD = 0.01
 """Seconds that the first events of a job on one node wait for more: one commit for a job that ends at once."""
 COMMIT_SIZE = 1 << 20
 """Characters of one key in a commit, about: each is a blob, which brokers and clients handle as a whole."""
+
+
+def check_batch_timeout(kind: str, options: Mapping[str, Any]) -> None:
+    """ValueError when the option KIND.batch-timeout is no time. It has no effect: nothing here waits for that long."""
+    timeout = options.get("batch-timeout", 0)
+    if not isinstance(timeout, int | float) or timeout < 0:
+        raise ValueError(f"invalid {kind}.batch-timeout option: expected seconds, got {timeout!r}")
 
 
 class Journal:

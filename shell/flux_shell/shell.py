@@ -204,7 +204,8 @@ class Shell(ShellFace):
         try:
             task.start(before_exec, own_group)
         except LaunchError as exc:
-            text = f"task {task.rank}: start failed: {task.argv[0]}: {exc.strerror}"
+            where = f"task {task.rank} (host {os.uname().nodename})"
+            text = f"{where}: start failed: {task.argv[0]}: {exc.strerror}"
             raise ShellFatal(text, exc.exitcode) from None
         self._running += 1
         if self.verbose:

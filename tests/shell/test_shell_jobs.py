@@ -47,7 +47,9 @@ def test_a_program_that_is_not_there(jobs: Jobs) -> None:
     job, codes = jobs.run(["nosuchprogram"])
     assert codes == [127]
     found = next(e for e in jobs.exceptions() if e["id"] == job.id)
-    assert found["note"] == "task 0: start failed: nosuchprogram: No such file or directory"
+    assert (
+        found["note"] == f"task 0 (host {os.uname().nodename}): start failed: nosuchprogram: No such file or directory"
+    )
     assert (found["type"], found["severity"], found["wait_status"]) == ("exec", 0, 127 << 8)
     assert job.eofs() == 2
 

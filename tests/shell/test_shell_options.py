@@ -168,6 +168,8 @@ def test_pmi_by_its_other_names(jobs: Jobs) -> None:
         ({"signal": {"timeleft": "later"}}, "later"),
         ({"pmi-simple": {"exchange": {"k": -1}}}, "exchange.k=-1"),
         ({"pmi-simple": {"tree": 1}}, "tree"),
+        ({"input": {"batch-timeout": "x"}}, "input.batch-timeout"),
+        ({"output": {"batch-timeout": -1}}, "output.batch-timeout"),
         ({"rlimit": {"coffee": 1}}, "coffee"),
         ({"rlimit": {"nofile": "many"}}, "many"),
         ({"taskmap": {"scheme": "hostfile", "value": "/nonexistent"}}, "/nonexistent"),

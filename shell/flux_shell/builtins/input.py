@@ -13,6 +13,7 @@ from flux.idset import IDset
 from flux.message import Message
 from flux.stdio import Chunk, decode_io, encode_io
 from flux.util import parse_size
+from flux_shell.journal import check_batch_timeout
 from flux_shell.mustache import render
 from flux_shell.taskio import Writer, pipe
 
@@ -42,7 +43,9 @@ class Input:
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
-        option = (shell.options.get("input") or {}).get("stdin") or {}
+        options = shell.options.get("input") or {}
+        check_batch_timeout("input", options)
+        option = options.get("stdin") or {}
         kind = option.get("type", "service")
         if kind not in ("service", "file"):
             raise ValueError(f"shell option input.stdin.type is service or file, not {kind!r}")
@@ -50,7 +53,7 @@ class Input:
             self._path = str(option.get("path") or os.devnull)
         else:
             shell.on_request("stdin", self._request)
-        if (limit := (shell.options.get("input") or {}).get("limit")) is not None:
+        if (limit := options.get("limit")) is not None:
             self._room = _checked_limit(limit)
         if shell.rank == 0 and shell.journal is not None:
             shell.journal.append("input", "header", _HEADER)

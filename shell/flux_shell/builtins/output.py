@@ -10,6 +10,7 @@ from flux.hooks.shell import DEFERRED, hookimpl
 from flux.idset import IDset
 from flux.message import Message
 from flux.stdio import decode_io, encode_io
+from flux_shell.journal import check_batch_timeout
 from flux_shell.limit import Limit
 from flux_shell.mustache import differs_by_rank
 from flux_shell.sinks import FileSink, JournalSink, RelaySink, Sink, TerminalSink
@@ -60,9 +61,7 @@ class Output:
             if kind not in ("line", "none"):
                 text = f"ignoring invalid output.{stream}.buffer.type={kind}, it is line or none"
                 self._shell.log(LOG_WARNING, text, "output")
-        timeout = self._output.get("batch-timeout", 0)
-        if not isinstance(timeout, int | float) or timeout < 0:
-            raise ValueError(f"invalid output.batch-timeout option: expected seconds, got {timeout!r}")
+        check_batch_timeout("output", self._output)
 
     def _option(self, stream: str, name: str, default: Any) -> Any:
         """An option of a stream; stderr goes where stdout goes unless it says otherwise."""
