@@ -14,7 +14,7 @@ import sys
 from flux.constants import FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL, FLUX_JOB_EVENT_WATCH_WAITCREATE
 from flux.job.event import EventStream
 from flux.job.outcome import JobResult
-from flux.job.output import OutputReader, expand
+from flux.job.output import OutputReader, expand, log_line
 from flux_cli.job_ids import no_such_job
 
 TYPE_CHECKING = False
@@ -31,7 +31,6 @@ __all__ = ["Attach", "exit_code"]
 
 _DOUBLE_INTERRUPT = 2.0  # seconds
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-_LEVELS = ("FATAL", "FATAL", "FATAL", "ERROR", "WARN", "", "DEBUG", "TRACE")
 _NO_SUCH_JOB = (errno.ENOENT, errno.EPERM, errno.EINVAL)
 
 
@@ -349,11 +348,7 @@ class Attach:
         self._say_plain(f"{ranks.strip('[]')}: {stream} redirected to {path}")
 
     def _shell_log(self, context: dict[str, Any]) -> None:
-        level = int(context.get("level", 5))
-        name = _LEVELS[max(0, min(level, 7))]
-        component = f"{context['component']}: " if context.get("component") else ""
-        text = f"{name}: " if name else ""
-        self._say_plain(f"flux-shell[{context.get('rank', 0)}]: {text}{component}{context.get('message', '')}")
+        self._say_plain(log_line(context))
 
     # -- signals
 

@@ -29,6 +29,7 @@ _NAMES = {
     "JobListIdRPC": "list",
     "JobListIdsFuture": "list",
     "JobListRPC": "list",
+    "JobOutput": "output_watch",
     "JobResultFuture": "wait",
     "JobStats": "stats",
     "JobWaitFuture": "wait",
@@ -55,8 +56,11 @@ _NAMES = {
     "job_list": "list",
     "job_list_id": "list",
     "job_list_inactive": "list",
+    "job_output": "output_watch",
     "kill": "kill",
     "kill_async": "kill",
+    "output_watch": "output_watch",
+    "output_watch_lines": "output_watch",
     "result": "wait",
     "result_async": "wait",
     "resulttostr": "info",
@@ -109,6 +113,10 @@ if TYPE_CHECKING:
     from flux.job.lookup import JobKVSLookupFuture as JobKVSLookupFuture
     from flux.job.lookup import job_info_lookup as job_info_lookup
     from flux.job.lookup import job_kvs_lookup as job_kvs_lookup
+    from flux.job.output_watch import JobOutput as JobOutput
+    from flux.job.output_watch import job_output as job_output
+    from flux.job.output_watch import output_watch as output_watch
+    from flux.job.output_watch import output_watch_lines as output_watch_lines
     from flux.job.stats import JobStats as JobStats
     from flux.job.submit import SubmitFuture as SubmitFuture
     from flux.job.submit import submit as submit

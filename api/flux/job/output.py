@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flux.stdio import decode_io
@@ -10,7 +10,17 @@ from flux.stdio import decode_io
 if TYPE_CHECKING:
     from flux.job.event import EventLogEvent
 
-__all__ = ["OutputReader"]
+__all__ = ["OutputReader", "log_line"]
+
+_LEVELS = ("FATAL", "FATAL", "FATAL", "ERROR", "WARN", "", "DEBUG", "TRACE")
+
+
+def log_line(context: Mapping[str, Any]) -> str:
+    """A line of a shell's log as people read it, from the context of its event."""
+    level = _LEVELS[max(0, min(int(context.get("level", 5)), 7))]
+    component = f"{context['component']}: " if context.get("component") else ""
+    text = f"{level}: " if level else ""
+    return f"flux-shell[{context.get('rank', 0)}]: {text}{component}{context.get('message', '')}"
 
 
 class OutputReader:

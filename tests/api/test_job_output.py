@@ -1,0 +1,67 @@
+"""A job's output for programs (flux.job.output_watch, flux.job.job_output)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flux.job
+from flux.errors import FluxError
+from flux.job import JobException, JobspecV1
+from flux.testing import Instance
+
+
+@pytest.fixture
+def running(instance: Callable[..., Instance]) -> Instance:
+    return instance(size=1)
+
+
+@pytest.fixture
+def handle(running: Instance) -> Any:
+    return running.handle()
+
+
+def submitted(handle: Any, *words: str, **options: Any) -> int:
+    return int(flux.job.submit(handle, JobspecV1.from_command(list(words), **options)))
+
+
+def test_output_of_a_job(handle: Any) -> None:
+    jobid = submitted(handle, "sh", "-c", "echo a; echo b >&2; printf c")
+    watched = list(flux.job.output_watch(handle, jobid))
+    assert "".join(text for stream, text in watched if stream == "stdout") == "a\nc"
+    assert ("stderr", "b\n") in watched
+    assert ("stdout", "0: a") in list(flux.job.output_watch_lines(handle, jobid, labelio=True))
+    assert ("stdout", "a\n") in list(flux.job.output_watch_lines(handle, jobid, keepends=True))
+    assert flux.job.job_output(handle, jobid) == ("a\nc", "b\n", "")
+    assert flux.job.job_output(handle, jobid, labelio=True, nowait=True).stdout == "0: a\n0: c\n"
+    assert flux.job.job_output(handle, jobid, tasks="7").stdout == ""
+
+
+def test_log_lines_and_redirection(handle: Any, tmp_path: Path) -> None:
+    failed = submitted(handle, "nosuchprogram")
+    assert "FATAL: task 0" in flux.job.job_output(handle, failed).stderr
+    apart = flux.job.job_output(handle, failed, log_stderr_level=-1)
+    assert (apart.stderr, "FATAL: task 0" in apart.log) == ("", True)
+    path = tmp_path / "out"
+    jobspec = JobspecV1.from_command(["echo", "hi"])
+    jobspec.stdout = str(path)
+    redirected = flux.job.submit(handle, jobspec)
+    assert ("stderr", f"0: stdout redirected to {path}") in list(flux.job.output_watch_lines(handle, redirected))
+    assert flux.job.job_output(handle, redirected) == ("", "", "")
+
+
+def test_a_job_that_never_started(handle: Any) -> None:
+    jobid = submitted(handle, "true", num_tasks=100000)
+    with pytest.raises(FluxError, match="never started") as caught:
+        list(flux.job.output_watch(handle, jobid))
+    assert caught.value.errno == errno.EIO
+    with pytest.raises(JobException):
+        flux.job.job_output(handle, jobid)
+    with pytest.raises(FileNotFoundError):
+        flux.job.job_output(handle, jobid, nowait=True)
+    with pytest.raises(FileNotFoundError):
+        flux.job.job_output(handle, 1)
