@@ -42,7 +42,9 @@ class StdinSender:
 
     def start(self) -> None:
         """Begin to read, unless stdin is closed or is the terminal of somebody else."""
-        if not _in_background():
+        if sys.stdin is None:  # closed before this process began: descriptor 0 is something else by now
+            self._take(b"")
+        elif not _in_background():
             self._resume()
 
     def shows(self, _ranks: str) -> bool:
@@ -79,6 +81,9 @@ class StdinSender:
         except OSError:
             data = b""  # a terminal that hung up, a directory: nothing comes any more
         self._pause()
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         # the end is for all: tasks that get no input must not wait for it either
         request = encode_io("stdin", self._tasks, data) if data else encode_io("stdin", "all", eof=True)
         self._send(request).then(self._sent, bool(data))

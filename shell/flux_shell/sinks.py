@@ -29,6 +29,12 @@ def split_lines(data: bytes) -> Iterator[bytes]:
         yield data[start:]
 
 
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 class Sink(Protocol):
     """Takes one stream of several tasks.
 
@@ -103,6 +109,7 @@ class FileSink:
         self._label = label
         self._flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | (0 if append else os.O_TRUNC)
         self._files: dict[str, int] = {}
+        self._failed: set[int] = set()
         self.by_task = differs_by_rank(template)
         if not self.by_task:
             self._file(None)
@@ -126,9 +133,19 @@ class FileSink:
         fd = self._file(task)
         if self._label:
             data = b"".join(b"%d: %s" % (rank, line) for line in split_lines(data))
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        try:
+            _write_all(fd, data)
+        except OSError as exc:
+            self._say_failed(fd, exc)
+
+    def _say_failed(self, fd: int, exc: OSError) -> None:
+        """Raise an exception that does not end the job, once for each file: there may be room again later."""
+        if fd in self._failed:
+            return
+        self._failed.add(fd)
+        path = next(path for path, opened in self._files.items() if opened == fd)
+        note = f"output file {path}: {exc.strerror}: what cannot be written is lost"
+        self._shell.raise_exception("output", 1, note)
 
     def close(self) -> None:
         while self._files:
@@ -147,9 +164,7 @@ class TerminalSink:
     def write(self, rank: int, data: bytes, eof: bool) -> None:
         if self._label:
             data = b"".join(b"%d: %s" % (rank, line) for line in split_lines(data))
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        _write_all(self._fd, data)
 
     def close(self) -> None:
         """The descriptor is the process's own."""

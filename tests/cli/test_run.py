@@ -69,6 +69,11 @@ def test_stdin_from_a_file(running: Instance, tmp_path: Path) -> None:
     assert done.stdout == file.read_bytes()
 
 
+def test_a_closed_stdin_is_an_empty_one(running: Instance) -> None:
+    done = running.run("flux", "run", "-n2", "cat", preexec_fn=lambda: os.close(0))
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_stdin_of_some_ranks(run: Run) -> None:
     assert run("run", "-n2", "--input=1", "-l", "cat", input="x\n").stdout == "1: x\n"
 

@@ -146,6 +146,14 @@ def test_a_file_for_each_task(jobs: Jobs, tmp_path: Path) -> None:
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["0\n", "1\n"]
 
 
+def test_a_full_disk_is_said_once_and_does_not_end_the_job(jobs: Jobs) -> None:
+    options = {"output": {"stdout": {"type": "file", "path": "/dev/full"}}}
+    job, codes = jobs.run(["sh", "-c", "echo a; echo b; exit 3"], options=options)
+    assert codes == [3]
+    said = [(e["type"], e["severity"], e["note"]) for e in jobs.exceptions() if e["id"] == job.id]
+    assert said == [("output", 1, "output file /dev/full: No space left on device: what cannot be written is lost")]
+
+
 def test_an_output_file_that_cannot_be_opened_fails_the_job(jobs: Jobs) -> None:
     options = {"output": {"stdout": {"type": "file", "path": "/nonexistent/out"}}}
     job, codes = jobs.run(["true"], options=options)

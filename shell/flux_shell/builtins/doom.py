@@ -29,8 +29,7 @@ class Doom:
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
         self._on_error = bool(shell.options.get("exit-on-error"))
-        timeout = str(shell.options.get("exit-timeout", DEFAULT_TIMEOUT))
-        self._timeout = None if timeout == "none" else parse_fsd(timeout)
+        self._timeout = _seconds(str(shell.options.get("exit-timeout", DEFAULT_TIMEOUT)))
         self._timer: Timer | None = None
         if shell.rank == 0:
             shell.on_request("doom", self._told)
@@ -66,6 +65,13 @@ class Doom:
         """Nothing is left to end."""
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _seconds(timeout: str) -> float | None:
+    try:
+        return None if timeout == "none" else parse_fsd(timeout)
+    except ValueError as exc:
+        raise ValueError(f"shell option exit-timeout: {exc}") from None
 
 
 def _exitcode(info: dict[str, Any]) -> int:
