@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-__all__ = ["format_text"]
+__all__ = ["format_text", "named_format"]
 
 
 def format_text(option: str, builtin: Mapping[str, tuple[str, str]], files: str, tool: str = "") -> str | None:
@@ -41,10 +41,19 @@ def format_text(option: str, builtin: Mapping[str, tuple[str, str]], files: str,
         option = os.environ.get(f"{(tool or files).upper().replace('-', '_')}_FORMAT_DEFAULT", option)
         if "{" in option:
             return option
-    if option not in formats:
-        meant = re.sub(r"\w+", r"{\g<0>}", option)
-        die(f"--format: No such format {option} (Did you mean '{meant}'?)")
-    return formats[option][1]
+    return named_format(option, {name: text for name, (_, text) in formats.items()})
+
+
+def named_format(text: str, formats: Mapping[str, str]) -> str:
+    """The format that `text` names in `formats`, or is.
+
+    Raises:
+        CommandError: it is no name, and it has no field.
+    """
+    if text not in formats and "{" not in text:
+        meant = re.sub(r"\w+", r"{\g<0>}", text)
+        die(f"--format: No such format {text} (Did you mean '{meant}'?)")
+    return formats.get(text, text)
 
 
 def _print_names(files: str, formats: Mapping[str, tuple[str, str]]) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import die, print_json
+from flux_cli.formats import named_format
 
 if TYPE_CHECKING:
     from flux.idset import IDset
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "state": "STATE",
+    "status": "STATUS",
     "nnodes": "NNODES",
     "ncores": "NCORES",
     "ngpus": "NGPUS",
     "nodelist": "NODELIST",
     "ranks": "RANKS",
     "properties": "PROPERTIES",
+    "propertiesx": "PROPERTIES",
     "rlist": "LIST",
     "queue": "QUEUE",
     "up": "UP",
@@ -66,7 +69,8 @@ def _of_queue(resources: ResourceSet, name: str, config: Mapping[str, Any]) -> R
 
 def row(state: str, resources: ResourceSet, config: Mapping[str, Any], **more: Any) -> Row:
     """A row of the table: a state and what is in it."""
-    queues = [name for name in config.get("queues") or {} if _of_queue(resources, name, config).nnodes]
+    configured = config.get("queues") or {}
+    queues = [name for name in configured if _of_queue(resources, name, config).nnodes]
     columns = {
         "state": state,
         "nnodes": resources.nnodes,
@@ -75,10 +79,11 @@ def row(state: str, resources: ResourceSet, config: Mapping[str, Any], **more: A
         "nodelist": str(resources.nodelist),
         "ranks": str(resources.ranks),
         "properties": resources.properties,
+        "propertiesx": ",".join(name for name in resources.properties.split(",") if name not in configured),
         "rlist": str(resources),
         "queue": ",".join(queues),
     }
-    return Row(**{**columns, "up": "", "reason": "", "timestamp": 0.0, "time": "", **more})
+    return Row(**{**columns, "status": "", "up": "", "reason": "", "timestamp": 0.0, "time": "", **more})
 
 
 def short_time(stamp: float) -> str:
@@ -105,7 +110,7 @@ def show(rows: list[Row], args: Any, formats: Mapping[str, str]) -> int:
         for name, text in formats.items():
             print(f"{name:<10} {text}")
         return 0
-    _print(rows, formats.get(args.format, args.format), header=not args.no_header)
+    _print(rows, named_format(args.format, formats), header=not args.no_header)
     return 0
 
 

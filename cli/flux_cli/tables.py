@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from flux.output_format import OutputFormat
 from flux_cli.common import die
+from flux_cli.formats import named_format
 
 __all__ = ["Format", "show"]
 
@@ -44,7 +45,7 @@ def show(
         _print_config(text.removeprefix("get-config="), formats)
         return 0
     try:
-        table = OutputFormat(formats[text].text if text in formats else text, headings)
+        table = OutputFormat(named_format(text, {name: known.text for name, known in formats.items()}), headings)
     except ValueError as exc:
         die(str(exc))
     found = list(rows())

@@ -98,6 +98,7 @@ def test_reload_and_errors(resource: Command, tmp_path: Path) -> None:
         (("list", "-s", "bogus"), "Invalid resource state bogus"),
         (("list", "-o", "{color}"), "Unknown format field: color"),
         (("list", "-o", "{state"), "malformed"),
+        (("list", "-o", "nosuch"), "No such format nosuch (Did you mean '{nosuch}'?)"),
         (("list", "-i", "nosuch"), "nosuch"),
         (("list", "-q", "nosuch"), "no queue nosuch"),
         (("drain", "7"), "7"),
@@ -106,4 +107,6 @@ def test_reload_and_errors(resource: Command, tmp_path: Path) -> None:
     ):
         result = resource(*words)
         assert (result.returncode, text in result.stderr) == (1, True), (words, result.stderr)
+    assert resource("list", "-n", "-s", "all", "-o", "{state} {properties}|{propertiesx}").stdout == "all |\n"
+    assert resource("status", "-n", "-o", "{status}").stdout.split() == ["online"]
     assert resource("list", "-o", "help").stdout.startswith("default ")

@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 class FluxExecutorFuture(concurrent.futures.Future[int]):
     """A job that an executor submitted or was attached to.
 
-    The result is the highest exit status of the job's processes, or -signal when one was killed by a signal.
+    The result is the job's return code: the highest exit code of its shells (128+signal when a task was killed by
+    one), or -signal when a shell was killed.
     The exception is a JobException when the job was ended by one, or the OSError that its submission was refused with.
     Callbacks run in the thread that brings the news, or at once when it is old.
     """
@@ -269,8 +270,7 @@ class _Worker(threading.Thread):
 
 def _returncode(waitstatus: int) -> int:
     signum = waitstatus & 0x7F
-    code = -signum if signum else waitstatus >> 8
-    return 128 - code if code > 128 else code
+    return -signum if signum else waitstatus >> 8
 
 
 class FluxExecutor:

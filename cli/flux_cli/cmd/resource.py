@@ -154,7 +154,13 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
         split += [(ranks & offline, False, info) for ranks, info in halves]
         for ranks, is_up, info in [part for part in split if part[0]] or [(IDset(), True, {})]:
             stamp = info.get("timestamp", 0.0)
-            more = {"reason": info.get("reason", ""), "timestamp": stamp, "time": short_time(stamp) if stamp else ""}
+            online = "online" if is_up else "offline"
+            more = {
+                "status": online,
+                "reason": info.get("reason", ""),
+                "timestamp": stamp,
+                "time": short_time(stamp) if stamp else "",
+            }
             rows.append(row(state, known.copy_ranks(ranks), config, up=_mark(is_up, args.color), **more))
     return rows
 
