@@ -28,6 +28,7 @@ _LENGTH = 4
 _RIGHTS_SPACE = socket.CMSG_SPACE(3 * array.array("i").itemsize)
 
 
+_PAUSE = 500  # milliseconds without a request or an end, after which there is time to rehearse
 _GC_THRESHOLD = (20_000, 20, 50)  # a collection touches, and so copies, what the shell shares with its parent
 
 
@@ -42,12 +43,18 @@ def serve(sock: socket.socket) -> None:
 
 
 def preload() -> PluginHost:
-    """Import all that a shell uses, and keep the garbage collector from touching (and so copying) it in each fork."""
-    from flux_shell import main
+    """Get ready to fork many shells: `load`, and rehearse a job."""
     from flux_shell.rehearsal import rehearse
 
     if status := rehearse():
         sys.stderr.write(f"flux-shell: WARN: the rehearsal of a job ended with {status}: shells may start slowly\n")
+    return load()
+
+
+def load() -> PluginHost:
+    """Import all that a shell uses, and keep the garbage collector from touching (and so copying) it in each fork."""
+    from flux_shell import main
+
     plugins = main.preload()
     gc.collect()
     gc.freeze()
@@ -81,10 +88,16 @@ class WarmParent:
         self._poll.register(sock, select.POLLIN)
         self._children: dict[int, int] = {}
         self._plugins: PluginHost | None = None
+        self._is_hasty = False
+        """True while it serves without having rehearsed: its first request was for a shell."""
 
     def run(self) -> None:
         while True:
-            for fd, _events in self._poll.poll():
+            ready = self._poll.poll(_PAUSE if self._is_hasty else None)
+            if not ready:
+                self._is_hasty = False
+                self._plugins = preload()
+            for fd, _events in ready:
                 if fd in self._children:
                     self._collect(fd)
                 elif not self._request():
@@ -104,9 +117,10 @@ class WarmParent:
         fds = _received_fds(control)
         head += self._read(_LENGTH - len(head))
         body = self._read(int.from_bytes(head, "big"))
-        if self._plugins is None:
-            self._plugins = preload()
         request = msgspec.json.decode(body)
+        if self._plugins is None:
+            self._is_hasty = "seq" in request
+            self._plugins = load() if self._is_hasty else preload()
         if "seq" in request:
             self._serve(request, fds)
         for fd in fds:
