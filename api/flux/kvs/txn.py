@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,6 +11,10 @@ from flux.constants import FLUX_KVS_APPEND
 from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.treeobj import TreeObj
+
+if TYPE_CHECKING:
+    from flux.core.base import Handle
+    from flux.rpc import RPC
 
 __all__ = ["KVSTxn"]
 
@@ -24,22 +28,45 @@ class KVSTxn:
         ops: the operations as they go on the wire: {"key", "flags", "dirent"}.
 
     A key is a path with "." between its parts. What stands in the way of an operation is overwritten.
+
+    Args:
+        flux_handle: for the methods `commit` and `commit_async`.
+        path: that keys are below. namespace: to commit to, by default that of the process.
     """
 
-    __slots__ = ("ops",)
+    __slots__ = ("_handle", "_namespace", "_prefix", "ops")
 
-    def __init__(self) -> None:
+    def __init__(self, flux_handle: Handle | None = None, path: str = ".", namespace: str | None = None) -> None:
         self.ops: list[dict[str, Any]] = []
+        self._handle = flux_handle
+        self._prefix = "" if path == "." else f"{path}."
+        self._namespace = namespace
 
     def _add(self, key: str, dirent: TreeObj | None, flags: int = 0) -> KVSTxn:
         if not key:
             raise FluxError(errno.EINVAL, "a key cannot be empty")
-        self.ops.append({"key": key, "flags": flags, "dirent": dirent})
+        self.ops.append({"key": self._prefix + key, "flags": flags, "dirent": dirent})
         return self
 
-    def put(self, key: str, obj: Any) -> KVSTxn:
-        """Set key to the JSON text of a Python object. TypeError when JSON cannot hold it."""
-        return self._add(key, treeobj.val(_encode_json(obj)))
+    def commit_async(self, flags: int = 0) -> RPC:
+        """Commit what is gathered; see `flux.kvs.commit_async`. FluxError EINVAL without a handle."""
+        if self._handle is None:
+            raise FluxError(errno.EINVAL, "this transaction has no handle: give it one, or use flux.kvs.commit")
+        from flux.kvs.requests import commit_async
+
+        return commit_async(self._handle, self, flags, self._namespace)
+
+    def commit(self, flags: int = 0) -> None:
+        """The same, blocking."""
+        self.commit_async(flags).get()
+
+    def put(self, key: str, obj: Any, raw: bool = False) -> KVSTxn:
+        """Set key to the JSON text of a Python object; TypeError when JSON cannot hold it.
+
+        Args:
+            raw: it is bytes or a string, to be stored as it is.
+        """
+        return self._add(key, treeobj.val(obj if raw else _encode_json(obj)))
 
     def put_raw(self, key: str, data: bytes | str) -> KVSTxn:
         """Set key to bytes, or to the UTF-8 of a string."""
