@@ -17,13 +17,18 @@ MEMORY = 256 << 20
 
 _SETUP = """
 local most, seconds = ...
-local sethook, clock, create, resume, step = debug.sethook, os.clock, coroutine.create, coroutine.resume, 10000
+local sethook, getinfo, clock = debug.sethook, debug.getinfo, os.clock
+local create, resume, step = coroutine.create, coroutine.resume, 10000
 local used, deadline = 0, 0
+local text  -- of the first error: it tells where the script was, the next ones who called it
 local function check ()
   used = used + step
   if used > most or clock () > deadline then
     sethook (check, "", 1)  -- whatever catches the error meets the next one
-    error (("the script takes more than %d instructions or %g seconds"):format (most, seconds), 2)
+    local at = getinfo (2, "Sl")
+    text = text or ("%s:%d: the script takes more than %d instructions or %g seconds"):format (
+      at.short_src, at.currentline, most, seconds)
+    error (text, 0)
   end
 end
 local function watched (body)
@@ -44,7 +49,7 @@ debug = { traceback = debug.traceback }
 package.loaded.debug, package.loaded.python, python = debug, nil, nil
 package.cpath, package.loadlib, os.exit = "", nil, nil
 unpack, loadstring = table.unpack, load
-return function () used, deadline = 0, clock () + seconds; sethook (check, "", step) end, sethook
+return function () used, deadline, text = 0, clock () + seconds, nil; sethook (check, "", step) end, sethook
 """
 
 

@@ -34,6 +34,13 @@ def test_a_script_without_end_is_ended(tmp_path: Path, script: str) -> None:
     result = standalone(tmp_path, ["echo", "never"], script)
     assert result.returncode == 1
     assert "initrc.lua:1: the script takes more than" in result.stderr
+
+
+def test_a_loop_in_a_sourced_file_is_told_with_that_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.lua").write_text("\nwhile true do end")
+    result = standalone(tmp_path, ["echo", "never"], f'source "{tmp_path}/loop.lua"')
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "/loop.lua:2: the script takes more than" in result.stderr
     assert "never" not in result.stdout
 
 
