@@ -159,19 +159,23 @@ class Process:
             self.listener.on_stopped(self)
 
     def signal(self, signum: int) -> None:
-        """Signal the process, with its group unless it has none; one that is not yet started gets it then."""
+        """Signal the process, with its group unless it has none; one that is not yet started gets it then.
+
+        Of a process that has exited the group is signalled, as long as something in it may hold the output open.
+        """
         if not self.pid:
             self._pending_signal = signum
             return
-        if self.status is not None:
+        if self.complete:
             return
         if not self.local_flags & LocalFlag.NO_SETPGRP:
             try:
                 os.killpg(self.pid, signum)
                 return
             except ProcessLookupError:
-                pass  # a forked process that has not made its group yet
-        os.kill(self.pid, signum)
+                pass  # nothing of the group is left, or a forked process has not made it yet
+        if self.status is None:
+            os.kill(self.pid, signum)
 
     # -- end
 

@@ -133,6 +133,14 @@ def test_kill_reaches_the_whole_group(handle: flux.Flux) -> None:
     assert status(list(rpc)) == signal.SIGTERM
 
 
+def test_kill_reaches_what_a_dead_leader_left(handle: flux.Flux) -> None:
+    rpc = start(handle, "sh", "-c", "sleep 1000 & exit 3")
+    pid = next_of(rpc, "started")["pid"]
+    next_of(rpc, "finished")
+    handle.rpc("rexec.kill", {"pid": pid, "signum": signal.SIGTERM}).get()
+    assert [response["type"] for response in rpc][-1] == "output"
+
+
 def test_unknown_processes_are_named(handle: flux.Flux) -> None:
     with pytest.raises(FluxError, match="pid 1 does not belong to any subprocess") as caught:
         handle.rpc("rexec.kill", {"pid": 1, "signum": 15}).get()
