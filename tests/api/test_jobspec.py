@@ -214,7 +214,9 @@ def test_files(tmp_path: Path) -> None:
     jobspec.add_file("s.sh", str(script))
     jobspec.add_file("bin", str(tmp_path / "bin"))
     jobspec.add_file("note", "hello\n")
+    jobspec.add_file("given", "aGk=", encoding="base64")
     files = jobspec.getattr("system.files")
+    assert files["given"] == {"mode": 0o100600, "data": "aGk=", "encoding": "base64"}
     assert files["s.sh"] == {"mode": 0o100755, "size": 5, "data": "echo\n", "encoding": "utf-8"}
     assert files["bin"]["data"] == "/wA=" and files["bin"]["encoding"] == "base64"
     assert files["note"] == {"mode": 0o100600, "data": "hello\n", "encoding": "utf-8"}

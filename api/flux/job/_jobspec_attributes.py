@@ -158,7 +158,8 @@ class JobspecAttributes:
     ) -> None:
         """Let the job find a file ``path`` in its temporary directory (RFC 37).
 
-        data: literal text if it has a newline, else the path of a file to read now; or a JSON object.
+        data: the content if it has a newline or encoding says in what form it is (utf-8, base64), else the path of a
+            file to read now; or a JSON object.
         """
         files = self._get("system.files") or {}
         self.setattr("system.files", files | {path: build.file_entry(data, perms, encoding)})

@@ -52,32 +52,29 @@ def task(command: list[str], tasks: int, nodes: int | None) -> dict[str, Any]:
 
 
 def file_entry(data: str | Mapping[str, Any], perms: int, encoding: str | None) -> dict[str, Any]:
-    """An RFC 37 file: a mapping (kept as JSON), literal text (has a newline), or the path of a file to read."""
+    """An RFC 37 file: a mapping (kept as JSON), content (has a newline, or an encoding), or the path of a file to read."""
     import stat
     from pathlib import Path
 
     if isinstance(data, Mapping):
         return {"mode": stat.S_IFREG | perms, "data": dict(data)}
-    if "\n" in data:
+    if encoding not in (None, "utf-8", "base64"):
+        raise ValueError(f"file encoding: expected utf-8 or base64, got '{encoding}'")
+    if "\n" in data or encoding:
         return {"mode": stat.S_IFREG | perms, "data": data, "encoding": encoding or "utf-8"}
     content = Path(data).read_bytes()
     mode = stat.S_IFREG | (stat.S_IMODE(Path(data).stat().st_mode) or perms)
-    text, encoding = _encoded(content, encoding)
+    text, encoding = _encoded(content)
     return {"mode": mode, "size": len(content), "data": text, "encoding": encoding}
 
 
-def _encoded(content: bytes, encoding: str | None) -> tuple[str, str]:
-    if encoding not in (None, "utf-8", "base64"):
-        raise ValueError(f"file encoding: expected utf-8 or base64, got '{encoding}'")
-    if encoding != "base64":
-        try:
-            return content.decode(), "utf-8"
-        except UnicodeDecodeError:
-            if encoding is not None:
-                raise
-    from base64 import b64encode
+def _encoded(content: bytes) -> tuple[str, str]:
+    try:
+        return content.decode(), "utf-8"
+    except UnicodeDecodeError:
+        from base64 import b64encode
 
-    return b64encode(content).decode(), "base64"
+        return b64encode(content).decode(), "base64"
 
 
 def _slot(count: int, cores: int, gpus: int | None) -> dict[str, Any]:
