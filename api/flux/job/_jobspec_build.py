@@ -52,7 +52,7 @@ def task(command: list[str], tasks: int, nodes: int | None) -> dict[str, Any]:
 
 
 def file_entry(data: str | Mapping[str, Any], perms: int, encoding: str | None) -> dict[str, Any]:
-    """An RFC 37 file: a mapping (kept as JSON), content (has a newline, or an encoding), or the path of a file to read."""
+    """An RFC 37 file: a mapping (kept as JSON), content (with a newline or an encoding), or the path of a file."""
     import stat
     from pathlib import Path
 
