@@ -1,183 +1,23 @@
-"""URIs of instances from what people know of them: jobs, paths of jobs, processes (flux-uri(1))."""
+"""Instances as command lines name them (flux-uri(1))."""
 
 from __future__ import annotations
 
-import os
-import socket
-
-from flux.core.connect import resolve_uri
-from flux_cli.common import CommandError, die, open_flux
-from flux_cli.job_ids import no_such_job
+from flux_cli.common import die
+from flux_cli.quick_import import import_msgspec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from flux.core.handle import Flux
-    from flux.job.JobID import JobID
+    from flux.uri import JobURI
 
-__all__ = ["nearest", "resolve", "to_local", "to_remote"]
-
-
-SCHEMES = ("jobid", "pid", "slurm")
-_LIST_PIDS = """\
-scontrol listpids "$1" | tail -n +2 | while read -r pid rest; do flux uri --remote "pid:$pid" 2>/dev/null && break; done
-"""
+__all__ = ["resolve"]
 
 
-def resolve(target: str, wait: bool = False) -> str:
-    """The URI that a target means.
-
-    Args:
-        target: a local:// or ssh:// URI as it is; "pid:PID"; "slurm:JOBID"; or a path of instances, with or without
-            "jobid:" before it: ids of jobs, "." and "..", separated by "/", one in front for the root instance. All but
-            URIs may end in "?local", "?remote" or "?wait".
-        wait: wait until the job has a URI.
-
-    Raises:
-        CommandError: when there is no such thing, or it has no URI.
-    """
-    scheme, colon, rest = target.partition(":")
-    if rest.startswith("//"):
-        return target
-    if colon and scheme not in SCHEMES:
-        die(f"'{target}' is neither a URI, a job id, nor one of {', '.join(f'{name}:' for name in SCHEMES)}")
-    path, _, query = (rest if colon else target).partition("?")
-    wanted = query.split("&") if query else []
-    if not set(wanted) <= {"local", "remote", "wait"}:
-        die(f"'{target}': what follows the question mark should be local, remote or wait")
-    uri = _find(scheme if colon else "jobid", path, wait or "wait" in wanted, "local" in wanted)
-    return to_remote(uri) if "remote" in wanted else to_local(uri) if "local" in wanted else uri
-
-
-def _find(scheme: str, path: str, wait: bool, local: bool) -> str:
-    if scheme == "pid":
-        return _of_process(path)
-    if scheme == "slurm":
-        return _of_slurm_job(path)
-    local = local or bool(os.environ.get("FLUX_URI_RESOLVE_LOCAL"))
-    uri = _root() if path.startswith("/") else None
-    for part in path.strip("/").split("/"):
-        if part in ("", "."):
-            continue
-        uri = (_parent(uri) or uri) if part == ".." else _of_job(part, uri, wait)
-        if local and uri is not None:
-            uri = to_local(uri)
-    return uri or resolve_uri(None)
-
-
-def _parent(uri: str | None) -> str | None:
-    """URI of the instance around one; None for the root."""
-    with open_flux(uri) as handle:
-        try:
-            return handle.attr_get("parent-uri")
-        except FileNotFoundError:
-            return None
-
-
-def _root() -> str:
-    uri = resolve_uri(None)
-    while above := _parent(uri):
-        uri = above
-    return uri
-
-
-def _of_process(text: str) -> str:
-    if not text.isdecimal():
-        die(f"'{text}' is no process id")
-    try:
-        pids = [text, *_children(text)]
-        if _is_broker(text):
-            pids = pids[1:]  # its own is that of the instance around it
-        found = next(filter(None, map(_variable, pids)), None)
-    except OSError as exc:
-        die(f"process {text}: {exc.strerror}")
-    if found is None:
-        raise CommandError(f"process {text} has no FLUX_URI")
-    return found
-
-
-def _variable(pid: str) -> str | None:
-    with open(f"/proc/{pid}/environ", "rb") as environ:
-        for variable in environ.read().split(b"\0"):
-            if variable.startswith(b"FLUX_URI="):
-                return os.fsdecode(variable.removeprefix(b"FLUX_URI="))
-    return None
-
-
-def _is_broker(pid: str) -> bool:
-    with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-        words = [os.path.basename(word) for word in cmdline.read().split(b"\0")[:4]]
-    return b"flux-broker" in words or (b"flux" in words and (b"broker" in words or b"start" in words))
-
-
-def _children(pid: str) -> list[str]:
-    with open(f"/proc/{pid}/task/{pid}/children") as children:
-        return children.read().split()
-
-
-def _of_slurm_job(text: str) -> str:
-    """Ask Slurm for the processes of a job on its first node, and these for FLUX_URI, over there."""
-    import subprocess
-
-    if not text.isdecimal():
-        die(f"'{text}' is no id of a Slurm job")
-    command = ["srun", f"--jobid={text}", "--overlap", "--nodes=1", "--ntasks=1", "sh", "-c", _LIST_PIDS, "sh", text]
-    try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    except OSError as exc:
-        die(f"slurm:{text}: srun: {exc.strerror}")
-    if not result.stdout.strip():
-        die(f"slurm:{text}: no process of that job has FLUX_URI")
-    return result.stdout.split()[0]
-
-
-def _of_job(text: str, instance: str | None, wait: bool) -> str:
-    from flux.job.JobID import JobID
+def resolve(target: str, wait: bool = False) -> JobURI:
+    """As `flux.uri.resolve`. CommandError when there is no such thing, or it has no URI."""
+    import_msgspec()
+    from flux import uri
 
     try:
-        jobid = JobID(text)
+        return uri.resolve(target, wait)
     except ValueError as exc:
         die(str(exc))
-    with open_flux(instance) as handle:
-        try:
-            if wait:
-                return _awaited(handle, jobid)
-            request = {"id": int(jobid), "attrs": ["annotations"]}
-            job = handle.rpc("job-list.list-id", request).get()["job"]
-        except OSError as exc:
-            raise no_such_job(exc, jobid) from None
-    uri = job.get("annotations", {}).get("user", {}).get("uri")
-    if not uri:
-        die(f"job {text} has no URI: it is no instance of Flux, or not yet")
-    return str(uri)
-
-
-def _awaited(handle: Flux, jobid: JobID) -> str:
-    from flux.job.event import event_watch
-
-    for event in event_watch(handle, jobid):
-        if event.name == "memo" and "uri" in event.context:
-            return str(event.context["uri"])
-        if event.name == "clean":
-            break
-    raise CommandError(f"job {jobid.orig} has ended without a URI")
-
-
-def to_local(uri: str) -> str:
-    """The URI as it is on its own host."""
-    if not uri.startswith("ssh://"):
-        return uri
-    return f"local:///{uri.removeprefix('ssh://').partition('/')[2]}"
-
-
-def to_remote(uri: str) -> str:
-    """The URI for other hosts."""
-    if not uri.startswith("local://"):
-        return uri
-    return f"ssh://{socket.gethostname()}{uri.removeprefix('local://')}"
-
-
-def nearest(uri: str) -> str:
-    """The URI without ssh where its socket is on this host."""
-    from flux.job.info import JobURI
-
-    return JobURI(uri).nearest

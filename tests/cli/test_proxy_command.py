@@ -14,7 +14,7 @@ import pytest
 import flux
 from flux.errors import FluxError
 from flux.testing import Instance
-from flux_cli.uri import to_local, to_remote
+from flux.uri import FluxURIResolver, JobURI
 from flux_plugins.connectors.ssh import Target
 
 MINIMAL = f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"
@@ -151,16 +151,21 @@ def test_uri_of_jobs_and_processes(instance: RunningInstance, run: RunFlux) -> N
 
 
 def test_uris_change_between_their_forms() -> None:
-    assert to_local("ssh://me@host:22/tmp/x/local-0") == "local:///tmp/x/local-0"
-    assert to_remote("local:///tmp/x").startswith("ssh://") and to_remote("local:///tmp/x").endswith("/tmp/x")
-    assert to_remote("ssh://h/x") == "ssh://h/x"
+    assert JobURI("ssh://me@host:22/tmp/x/local-0").local == "local:///tmp/x/local-0"
+    assert JobURI("local:///tmp/x", remote_hostname="h").remote == "ssh://h/tmp/x"
+    assert JobURI("local:///tmp/x").remote.startswith("ssh://")
+    assert JobURI("ssh://h/x").remote == "ssh://h/x"
+    found = FluxURIResolver().resolve("local:///tmp/x")
+    assert (found.scheme, found.uri) == ("local", "local:///tmp/x")
+    with pytest.raises(ValueError, match="neither a URI, a job id"):
+        FluxURIResolver().resolve("bogus:1")
 
 
 def test_uri_of_instances_by_path(instance: RunningInstance, run: RunFlux) -> None:
     running = instance(size=2)
     for here in (".", "..", "/", "jobid:/", "./.."):
         assert run("uri", here).stdout == f"{running.uri}\n"
-    assert run("uri", ".?remote").stdout == f"{to_remote(running.uri)}\n"
+    assert run("uri", ".?remote").stdout == f"{JobURI(running.uri).remote}\n"
     assert run("uri", "--local", "jobid:.?remote").stdout == f"{running.uri}\n"
     inside = 'flux uri ..; flux uri /; flux uri "?local" >/dev/null && echo $FLUX_URI; flux uri .'
     above, root, own, same = run("start", MINIMAL, "sh", "-c", inside).stdout.split()
@@ -187,7 +192,7 @@ def test_uri_of_a_broker_by_its_pid_and_of_a_slurm_job(
     result = subprocess.run(
         [running.command[0], "uri", "slurm:7"], env=path, capture_output=True, text=True, timeout=60
     )
-    assert (result.stdout, result.stderr) == (f"{to_remote(running.uri)}\n", "")
+    assert (result.stdout, result.stderr) == (f"{JobURI(running.uri).remote}\n", "")
     process.kill()
     process.wait()
     assert "no id of a Slurm job" in run("uri", "slurm:x").stderr

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flux.job._info_text import begin_time, emoji, exit_reason
 from flux.job.JobID import JobID
+from flux.uri import JobURI
 
 if TYPE_CHECKING:
     from flux.job.info_format import JobInfoFormat as JobInfoFormat
@@ -76,24 +76,6 @@ def resulttostr(resultid: int | str, singlechar: bool = False) -> str:
 def statustostr(stateid: int, resultid: int | str, abbrev: bool = False) -> str:
     """State and result in one word: the result once there is one, else the state."""
     return resulttostr(resultid, abbrev) if stateid & _INACTIVE else statetostr(stateid, abbrev)
-
-
-class JobURI(str):
-    """URI of the instance of Flux that a job is; "" for any other job."""
-
-    __slots__ = ()
-
-    @property
-    def local(self) -> str:
-        """For programs on the host of that instance."""
-        _, remote, path = self.partition("://")
-        return f"local:///{path.partition('/')[2]}" if remote else ""
-
-    @property
-    def nearest(self) -> str:
-        """The same without ssh where its socket is on this host."""
-        local = self.local
-        return local if local and os.path.exists(local.removeprefix("local://")) else str(self)
 
 
 class AnnotationsInfo:

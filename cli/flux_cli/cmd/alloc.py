@@ -105,10 +105,10 @@ def _uri_of(handle: Flux, jobid: Any, say: Any) -> str:
 
 def _wait_until_ready(jobid: Any, uri: str) -> None:
     from flux.core.handle import Flux
-    from flux_cli.uri import nearest
+    from flux.uri import JobURI
 
     try:
-        with Flux(nearest(uri)) as child:
+        with Flux(JobURI(uri).nearest) as child:
             child.rpc("state-machine.wait").get()
     except OSError as exc:
         die(f"{jobid}: instance startup failed: {exc}")

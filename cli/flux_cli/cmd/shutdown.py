@@ -55,9 +55,9 @@ def command(argv: list[str]) -> int:
 def _uri(target: str | None) -> str | None:
     if target is None:
         return None
-    from flux_cli.uri import nearest, resolve
+    from flux_cli.uri import resolve
 
-    return nearest(resolve(target))
+    return resolve(target).nearest
 
 
 # -- what is dumped

@@ -27,9 +27,9 @@ def command(argv: list[str]) -> int:
             die(f"{stream.name.strip('<>')} is not a terminal")
     uri = None
     if args.target is not None:
-        from flux_cli.uri import nearest, resolve
+        from flux_cli.uri import resolve
 
-        uri = nearest(resolve(args.target))
+        uri = resolve(args.target).nearest
     if args.queue is not None:
         _check_queue(uri, args.queue)
     from flux_cli.top_screen import Screen

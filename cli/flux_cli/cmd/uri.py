@@ -6,7 +6,7 @@ from flux_cli.common import Parser
 
 
 def command(argv: list[str]) -> int:
-    from flux_cli.uri import resolve, to_local, to_remote
+    from flux_cli.uri import resolve
 
     parser = Parser("uri", "Print the URI of an instance.")
     parser.add_argument("target", metavar="TARGET", help="a job id, a path (ID/ID, .., /), pid:PID, slurm:ID or a URI")
@@ -16,5 +16,5 @@ def command(argv: list[str]) -> int:
     parser.add_argument("--wait", action="store_true", help="wait until the job has one")
     args = parser.parse_args(argv)
     uri = resolve(args.target, args.wait)
-    print(to_remote(uri) if args.remote else to_local(uri) if args.local else uri)
+    print(uri.remote if args.remote else uri.local if args.local else uri)
     return 0

@@ -1,0 +1,226 @@
+"""URIs of instances, and what they are found by: jobs, paths of jobs, processes (flux-uri(1), manual page flux.uri)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, NoReturn
+
+from flux.core.connect import resolve_uri
+
+if TYPE_CHECKING:
+    from flux.core.handle import Flux
+    from flux.job.JobID import JobID
+
+__all__ = ["SCHEMES", "FluxURIResolver", "JobURI", "resolve"]
+
+
+SCHEMES = ("jobid", "pid", "slurm")
+"""What may be before the colon in what `resolve` takes."""
+_LIST_PIDS = """\
+scontrol listpids "$1" | tail -n +2 | while read -r pid rest; do flux uri --remote "pid:$pid" 2>/dev/null && break; done
+"""
+
+
+class JobURI(str):
+    """URI of an instance of Flux, such as of one that is a job; "" for a job that is none.
+
+    Args:
+        remote_hostname: name of this host in `remote`; default as gethostname(2) says.
+    """
+
+    remote_hostname: str
+
+    def __new__(cls, uri: object = "", remote_hostname: str | None = None) -> JobURI:
+        made = super().__new__(cls, uri)
+        made.remote_hostname = remote_hostname or ""
+        return made
+
+    @property
+    def uri(self) -> str:
+        return str(self)
+
+    @property
+    def scheme(self) -> str:
+        return self.partition("://")[0]
+
+    @property
+    def local(self) -> str:
+        """For programs on the host of that instance."""
+        if not self.startswith("ssh://"):
+            return str(self)
+        return f"local:///{self.removeprefix('ssh://').partition('/')[2]}"
+
+    @property
+    def remote(self) -> str:
+        """For other hosts."""
+        if not self.startswith("local://"):
+            return str(self)
+        return f"ssh://{self.remote_hostname or socket.gethostname()}{self.removeprefix('local://')}"
+
+    @property
+    def nearest(self) -> str:
+        """The same without ssh where its socket is on this host."""
+        local = self.local
+        return local if local and os.path.exists(local.removeprefix("local://")) else str(self)
+
+
+class FluxURIResolver:
+    """Finds URIs of instances (manual page flux.uri)."""
+
+    def resolve(self, uri: str) -> JobURI:
+        """See `resolve`."""
+        return resolve(uri)
+
+    def plugins(self) -> dict[str, str]:
+        """The schemes it knows, and what each means."""
+        return {"jobid": "a job, or a path of jobs", "pid": "a process in an instance", "slurm": "a Slurm job"}
+
+
+def resolve(target: str, wait: bool = False) -> JobURI:
+    """The URI that a target means.
+
+    Args:
+        target: a local:// or ssh:// URI as it is; "pid:PID"; "slurm:JOBID"; or a path of instances, with or without
+            "jobid:" before it: ids of jobs, "." and "..", separated by "/", one in front for the root instance. All but
+            URIs may end in "?local", "?remote" or "?wait".
+        wait: wait until the job has a URI.
+
+    Raises:
+        ValueError: there is no such thing, or it has no URI. FluxError: the instance of a path cannot be reached.
+    """
+    scheme, colon, rest = target.partition(":")
+    if rest.startswith("//"):
+        return JobURI(target)
+    if colon and scheme not in SCHEMES:
+        _refuse(f"'{target}' is neither a URI, a job id, nor one of {', '.join(f'{name}:' for name in SCHEMES)}")
+    path, _, query = (rest if colon else target).partition("?")
+    wanted = query.split("&") if query else []
+    if not set(wanted) <= {"local", "remote", "wait"}:
+        _refuse(f"'{target}': what follows the question mark should be local, remote or wait")
+    uri = JobURI(_find(scheme if colon else "jobid", path, wait or "wait" in wanted, "local" in wanted))
+    return JobURI(uri.remote if "remote" in wanted else uri.local if "local" in wanted else uri)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _open(uri: str | None) -> Flux:
+    from flux.core.handle import Flux
+
+    return Flux(uri)
+
+
+def _find(scheme: str, path: str, wait: bool, local: bool) -> str:
+    if scheme == "pid":
+        return _of_process(path)
+    if scheme == "slurm":
+        return _of_slurm_job(path)
+    local = local or bool(os.environ.get("FLUX_URI_RESOLVE_LOCAL"))
+    uri = _root() if path.startswith("/") else None
+    for part in path.strip("/").split("/"):
+        if part in ("", "."):
+            continue
+        uri = (_parent(uri) or uri) if part == ".." else _of_job(part, uri, wait)
+        if local and uri is not None:
+            uri = JobURI(uri).local
+    return uri or resolve_uri(None)
+
+
+def _parent(uri: str | None) -> str | None:
+    """URI of the instance around one; None for the root."""
+    with _open(uri) as handle:
+        try:
+            return handle.attr_get("parent-uri")
+        except FileNotFoundError:
+            return None
+
+
+def _root() -> str:
+    uri = resolve_uri(None)
+    while above := _parent(uri):
+        uri = above
+    return uri
+
+
+def _of_process(text: str) -> str:
+    if not text.isdecimal():
+        _refuse(f"'{text}' is no process id")
+    try:
+        pids = [text, *_children(text)]
+        if _is_broker(text):
+            pids = pids[1:]  # its own is that of the instance around it
+        found = next(filter(None, map(_variable, pids)), None)
+    except OSError as exc:
+        _refuse(f"process {text}: {exc.strerror}")
+    if found is None:
+        raise ValueError(f"process {text} has no FLUX_URI")
+    return found
+
+
+def _variable(pid: str) -> str | None:
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        for variable in environ.read().split(b"\0"):
+            if variable.startswith(b"FLUX_URI="):
+                return os.fsdecode(variable.removeprefix(b"FLUX_URI="))
+    return None
+
+
+def _is_broker(pid: str) -> bool:
+    with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+        words = [os.path.basename(word) for word in cmdline.read().split(b"\0")[:4]]
+    return b"flux-broker" in words or (b"flux" in words and (b"broker" in words or b"start" in words))
+
+
+def _children(pid: str) -> list[str]:
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        return children.read().split()
+
+
+def _of_slurm_job(text: str) -> str:
+    """Ask Slurm for the processes of a job on its first node, and these for FLUX_URI, over there."""
+    import subprocess
+
+    if not text.isdecimal():
+        _refuse(f"'{text}' is no id of a Slurm job")
+    command = ["srun", f"--jobid={text}", "--overlap", "--nodes=1", "--ntasks=1", "sh", "-c", _LIST_PIDS, "sh", text]
+    try:
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    except OSError as exc:
+        _refuse(f"slurm:{text}: srun: {exc.strerror}")
+    if not result.stdout.strip():
+        _refuse(f"slurm:{text}: no process of that job has FLUX_URI")
+    return result.stdout.split()[0]
+
+
+def _of_job(text: str, instance: str | None, wait: bool) -> str:
+    from flux.job.JobID import JobID
+
+    try:
+        jobid = JobID(text)
+    except ValueError as exc:
+        _refuse(str(exc))
+    with _open(instance) as handle:
+        try:
+            if wait:
+                return _awaited(handle, jobid)
+            request = {"id": int(jobid), "attrs": ["annotations"]}
+            job = handle.rpc("job-list.list-id", request).get()["job"]
+        except FileNotFoundError:
+            raise ValueError(f"{jobid.orig}: No such job") from None
+    uri = job.get("annotations", {}).get("user", {}).get("uri")
+    if not uri:
+        _refuse(f"job {text} has no URI: it is no instance of Flux, or not yet")
+    return str(uri)
+
+
+def _awaited(handle: Flux, jobid: JobID) -> str:
+    from flux.job.event import event_watch
+
+    for event in event_watch(handle, jobid):
+        if event.name == "memo" and "uri" in event.context:
+            return str(event.context["uri"])
+        if event.name == "clean":
+            break
+    raise ValueError(f"job {jobid.orig} has ended without a URI")
