@@ -132,6 +132,7 @@ def test_commits_and_watches_below_a_dead_broker_go_on() -> None:
         for commit in commits:
             commit.wait_for(60)
             commit.get()
+        flux.kvs.wait_version_async(reader, commits[-1].get()["rootseq"], "primary").wait_for(60)
         log = flux.kvs.lookup_async(reader, "log", namespace="primary").value()
         assert log.decode().split() == [str(n) for n in numbers]
         watch.reset()
