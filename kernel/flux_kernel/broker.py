@@ -99,7 +99,6 @@ class Broker:
         self.environ = os.environ if environ is None else environ
         self.uuid = str(uuid4())
         self.attrs = Attributes()
-        self.preforked: dict[str, Any] = {}
         self.report_error: Callable[[FluxError], None] = self._print_error
         self.boot: Bootstrap
         self.switch: Switch
@@ -193,7 +192,7 @@ class Broker:
             cls = self._class_of(plugin)
             if any("prefork" in vars(base) for base in cls.__mro__ if base is not Module):
                 options = decode_options(plugin.name, plugin.options, cls.options_type)
-                self.preforked[plugin.name] = cls.prefork(options)
+                cls.prefork(options)
 
     def _class_of(self, plugin: PlannedPlugin) -> Any:
         cls = self._classes.get(plugin.entry)

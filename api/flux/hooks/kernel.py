@@ -184,7 +184,7 @@ class Broker(Protocol):
     Attributes:
         rank, size, uuid: of this broker.
         attrs: its attributes. conf: the configuration. switch: the message switch.
-        boot: the bootstrap method in use. preforked: results of `Module.prefork`, by module name.
+        boot: the bootstrap method in use.
         initial_program: the command to run on rank 0, None for an interactive shell.
         booted: set when all plugins of the "boot" stage have started.
     """
@@ -196,7 +196,6 @@ class Broker(Protocol):
     conf: dict[str, Any]
     switch: Switchboard
     boot: Bootstrap
-    preforked: dict[str, Any]
     initial_program: list[str] | None
     booted: asyncio.Event
 

@@ -171,13 +171,11 @@ class Module:
     # -- life cycle, overridden by services
 
     @classmethod
-    def prefork(cls, options: Any) -> Any:
+    def prefork(cls, options: Any) -> None:
         """Called in a fresh broker process that has no thread, event loop, socket or database yet.
 
-        A helper process may be forked here. The result is `broker.preforked[NAME]` later. Not called for
-        modules loaded at run time.
+        Not called for modules loaded at run time.
         """
-        return None
 
     def start(self) -> Coroutine[Any, Any, None] | None:
         """Get ready; requests are served when this returns. An exception makes the load fail."""
