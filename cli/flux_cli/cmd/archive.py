@@ -108,6 +108,8 @@ def _create(handle: Flux, args: argparse.Namespace) -> None:
     txn = kvs.KVSTxn().put(f"archive.{args.name}", archive)
     if refs:  # what the tree of keys refers to outlives garbage collection
         txn.put_treeobj(f"archive.{args.name}_blobs", treeobj.valref(refs))
+    else:
+        txn.unlink(f"archive.{args.name}_blobs")
     kvs.commit(handle, namespace=_namespace(args), txn=txn)
 
 
