@@ -123,7 +123,7 @@ class FDWatcher(Watcher):
 
 
 class SignalWatcher(Watcher):
-    """Fire from the reactor when a signal arrives; only in the main thread."""
+    """Fire from the reactor for each time that a signal arrives; only in the main thread."""
 
     def __init__(self, flux_handle: Flux, signal_int: int, callback: Callable[..., Any], args: Any = None) -> None:
         super().__init__(flux_handle, callback, args)
@@ -147,8 +147,9 @@ class SignalWatcher(Watcher):
 
     def _fire(self, _events: int) -> None:
         assert self._pipe is not None
-        os.read(self._pipe[0], 4096)
-        self.callback(self.flux_handle, self, self.signum, self.args)
+        for _ in os.read(self._pipe[0], 4096):
+            if self.active:
+                self.callback(self.flux_handle, self, self.signum, self.args)
 
 
 class MessageWatcher(Watcher):
