@@ -7,8 +7,8 @@ than the rest of a submission.
 from __future__ import annotations
 
 import os
-from functools import cache
 
+from flux.cli import values
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 from flux_cli.submit_options import count, is_ranks, optional_count
@@ -17,54 +17,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["add_file_entry", "build_jobspec", "environment", "finish"]
+__all__ = ["build_jobspec", "finish"]
 
 _PER_TASK = ("ntasks", "cores_per_task", "gpus_per_task")
 _PER_RESOURCE = ("cores", "tasks_per_node", "tasks_per_core", "gpus_per_node")
+_MINUTE = 60
 
 
-def build_jobspec(args: Any, env: dict[str, str]) -> dict[str, Any]:
-    """The jobspec of a parallel program, version 1. CommandError names the option that makes no sense.
-
-    Args:
-        env: the environment of the job.
-    """
+def build_jobspec(args: Any) -> dict[str, Any]:
+    """The jobspec of a parallel program, version 1. CommandError names the option that makes no sense."""
     resources, tasks, shell = _request(args)
     if args.taskmap:
-        scheme, _, text = args.taskmap.partition(":")
-        shell["taskmap"] = {"scheme": scheme, "value": text}
+        shell["taskmap"] = values.taskmap(args.taskmap)
     if args.debug_emulate:
         shell["stop-tasks-in-exec"] = 1
-    return finish(args, env, resources, tasks, shell)
+    return finish(args, resources, tasks, shell)
 
 
-def environment(rules: list[str]) -> dict[str, str]:
-    """The environment that a job gets by --env rules."""
-    present = _present_environment()
-    if not rules:
-        return dict(present)
-    from flux_cli.env_rules import apply_rules
-
-    return apply_rules(rules, present)
-
-
-@cache
-def _present_environment() -> dict[str, str]:
-    """os.environ, decoded once for all jobs of a command."""
-    return dict(os.environ)
-
-
-def finish(
-    args: Any, env: dict[str, str], resources: list[dict[str, Any]], task: dict[str, Any], shell: dict[str, Any]
-) -> dict[str, Any]:
+def finish(args: Any, resources: list[dict[str, Any]], task: dict[str, Any], shell: dict[str, Any]) -> dict[str, Any]:
     """The jobspec of resources, a task and shell options, with all that the options of every command add."""
+    try:
+        return _finish(args, resources, task, shell)
+    except ValueError as exc:
+        raise CommandError(str(exc)) from None
+
+
+def _finish(args: Any, resources: list[dict[str, Any]], task: dict[str, Any], shell: dict[str, Any]) -> dict[str, Any]:
     if args.resources_json or args.resources_shape:
         resources = _resources_given(args)
         task = {**task, "slot": _first_slot(resources)}
-    if args.env:
-        _leave_to_shell(env, shell)
+    env, templates = values.environment(args.env)
+    if templates:
+        shell["env-expand"] = templates
     system: dict[str, Any] = {
-        "duration": _seconds(args.time_limit),
+        "duration": 0 if args.time_limit is None else values.seconds(args.time_limit, _MINUTE),
         "cwd": args.cwd or os.getcwd(),
         "environment": env,
         "shell": {"options": shell},
@@ -76,13 +62,6 @@ def finish(
     _limits(args, shell)
     _extras(args, spec, system, shell)
     return spec
-
-
-def _leave_to_shell(env: dict[str, str], shell: dict[str, Any]) -> None:
-    """Values with mustache templates that a rule has set: only the job shell knows what they stand for."""
-    templates = {name for name, text in env.items() if "{{" in text and text != _present_environment().get(name)}
-    if templates:
-        shell["env-expand"] = {name: env.pop(name) for name in templates}
 
 
 # -- resources
@@ -149,25 +128,12 @@ def _first_slot(resources: list[dict[str, Any]]) -> str:
 
 
 def _resources_of_file(path: str) -> list[dict[str, Any]]:
-    found = _json_file("--resources-json", path)
+    found = values.json_file("--resources-json", path)
     if isinstance(found, dict):
         found = found.get("resources", [found])
     if not isinstance(found, list) or not found:
         die(f"--resources-json: {path} holds no list of resources (RFC 14)")
     return found
-
-
-def _seconds(text: str | None) -> float:
-    """--time-limit in seconds, 0 for none; a number without a unit is in minutes."""
-    if text is None:
-        return 0
-    from flux.util import parse_fsd
-
-    try:
-        seconds = float(text) * 60 if text.replace(".", "", 1).isdecimal() else parse_fsd(text)
-    except ValueError as exc:
-        raise CommandError(f"--time-limit: {exc}") from None
-    return 0 if seconds == float("inf") else seconds
 
 
 # -- attributes
@@ -183,7 +149,7 @@ def _name(args: Any, system: dict[str, Any]) -> None:
 
 
 def _conditions(args: Any, system: dict[str, Any]) -> None:
-    dependencies = [_dependency(uri) for uri in args.dependency]
+    dependencies = [values.dependency(uri) for uri in args.dependency]
     if args.begin_time:
         from flux_cli.dates import parse_date
 
@@ -192,24 +158,9 @@ def _conditions(args: Any, system: dict[str, Any]) -> None:
     if dependencies:
         system["dependencies"] = dependencies
     if args.requires:
-        from flux_cli.requires import parse_requires
+        from flux.cli.requires import parse_requires
 
         system["constraints"] = parse_requires(args.requires)
-
-
-def _dependency(uri: str) -> dict[str, Any]:
-    """SCHEME:VALUE[?KEY=VAL[&KEY=VAL...]] as an object (RFC 26)."""
-    scheme, colon, rest = uri.partition(":")
-    if not colon or not scheme:
-        if uri == "singleton":
-            return {"scheme": "singleton", "value": ""}
-        die(f"--dependency: expected SCHEME:VALUE[?KEY=VAL], got '{uri}'")
-    value, _, query = rest.partition("?")
-    entry: dict[str, Any] = {"scheme": scheme, "value": value}
-    for pair in query.split("&") if query else ():
-        key, _, text = pair.partition("=")
-        entry[key] = _json_or_text(text)
-    return entry
 
 
 def _streams(args: Any, shell: dict[str, Any]) -> None:
@@ -238,7 +189,7 @@ def _stream(args: Any, name: str, path: str | None) -> dict[str, Any]:
 
 
 def _limits(args: Any, shell: dict[str, Any]) -> None:
-    from flux_cli.rlimits import limits, signal_option
+    from flux.cli.rlimits import limits, signal_option
 
     propagated = limits(tuple(args.rlimit))
     if propagated:
@@ -249,81 +200,9 @@ def _limits(args: Any, shell: dict[str, Any]) -> None:
 
 def _extras(args: Any, spec: dict[str, Any], system: dict[str, Any], shell: dict[str, Any]) -> None:
     for setting in args.add_file:
-        _add_file(system, setting)
+        values.add_file_entry(system, *values.file_option(setting))
     for setting in args.setopt:
-        key, equals, text = setting.partition("=")
-        _set(shell, key, _json_or_text(text) if equals else 1, "--setopt")
+        values.set_key(shell, *values.key_value("--setopt", setting), "--setopt")
     for setting in args.setattr:
-        _set_attribute(spec["attributes"], setting)
-
-
-def _set_attribute(attributes: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    value: Any = _json_or_text(text) if equals else 1
-    if key.startswith("^"):
-        key = key[1:]
-        value = _json_file("--setattr", text)
-    key = key.removeprefix("attributes.")
-    if not key.startswith(("system.", "user.", ".")):
-        key = f"system.{key}"
-    _set(attributes, key.lstrip("."), value, "--setattr")
-
-
-def _json_file(option: str, path: str) -> Any:
-    from json import load
-
-    with open(path) as stream:
-        try:
-            return load(stream)
-        except ValueError as exc:
-            raise CommandError(f"{option}: {path} is not JSON: {exc}") from None
-
-
-def _set(tree: dict[str, Any], key: str, value: Any, option: str) -> None:
-    *parents, last = key.split(".")
-    if not last or not all(parents):
-        die(f"{option}: expected KEY=VAL with a dotted KEY, got '{key}'")
-    for part in parents:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            die(f"{option}: '{key}' is below a value that is no object")
-    tree[last] = value
-
-
-def _json_or_text(text: str) -> Any:
-    from json import loads
-
-    try:
-        return loads(text)
-    except ValueError:
-        return text
-
-
-def _add_file(system: dict[str, Any], setting: str) -> None:
-    name, equals, data = setting.partition("=")
-    if not equals or "\n" in name:
-        name, data = os.path.basename(setting), setting
-    elif "\\n" in data and "\n" not in data and not os.path.exists(data):
-        data = data.replace("\\n", "\n")
-    name, perms = _permissions(name)
-    add_file_entry(system, name, data, perms)
-
-
-def _permissions(name: str) -> tuple[str, int | None]:
-    """NAME[:PERMS]; what is no octal number is part of the name."""
-    stem, colon, text = name.rpartition(":")
-    if colon and stem and text and not text.strip("01234567"):
-        return stem, int(text, 8)
-    return name, None
-
-
-def add_file_entry(system: dict[str, Any], name: str, data: Any, perms: int | None) -> None:
-    """Let the job find a file (RFC 37). perms: None for the file's own, or 0600."""
-    from stat import S_IFREG
-
-    from flux.job._jobspec_build import file_entry
-
-    entry = file_entry(data, 0o600 if perms is None else perms, None)
-    if perms is not None:
-        entry["mode"] = S_IFREG | perms
-    system.setdefault("files", {})[name] = entry
+        key, value = values.key_value("--setattr", setting)
+        values.set_key(spec["attributes"], values.attribute_key(key), value, "--setattr")

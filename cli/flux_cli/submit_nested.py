@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
+from flux.cli import values
 from flux_cli.common import die
 from flux_cli.errors import CommandError
-from flux_cli.submit_jobspec import add_file_entry, environment, finish
+from flux_cli.submit_jobspec import finish
 from flux_cli.submit_options import JOB, optional_count, several, value
 
 TYPE_CHECKING = False
@@ -48,12 +49,12 @@ def instance_jobspec(args: Any, program: list[str], files: dict[str, tuple[str, 
     conf = _configuration(args.conf)
     task = {"command": _command(args, conf, program), "slot": "task", "count": {"per_slot": 1}}
     _add_brokers(args, conf, task, shell)
-    spec = finish(args, environment(args.env), resources, task, shell)
+    spec = finish(args, resources, task, shell)
     system = spec["attributes"]["system"]
     if conf:
-        add_file_entry(system, "conf.json", conf, None)
+        values.add_file_entry(system, "conf.json", conf, None)
     for name, (text, perms) in files.items():
-        add_file_entry(system, name, text, perms)
+        values.add_file_entry(system, name, text, perms)
     return spec
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from flux_cli import submit_options
-from flux_cli.submit_jobspec import build_jobspec, environment
+from flux_cli.submit_jobspec import build_jobspec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def command(argv: list[str]) -> int:
     args = submit_options.parse("run", "Run a program in parallel and wait for it.", _RUN, argv)
     if submit_options.wants_plugin_list(args):
         return 0
-    spec = build_jobspec(args, environment(args.env))
+    spec = build_jobspec(args)
     if args.dry_run:
         print_jobspec(spec)
         return 0

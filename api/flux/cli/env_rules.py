@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 
-from flux_cli.errors import CommandError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +21,7 @@ def apply_rules(rules: Iterable[str], process_env: Mapping[str, str]) -> dict[st
     """The environment that rules make, one after the other, of a copy of process_env.
 
     Raises:
-        CommandError: a rule is malformed, a variable that it uses is not set, or a file cannot be read.
+        ValueError: a rule is malformed, a variable that it uses is not set, or a file cannot be read.
     """
     env = dict(process_env)
     for rule in rules:
@@ -50,7 +48,7 @@ def _apply(rule: str, env: dict[str, str], process_env: Mapping[str, str], depth
 
 def _apply_file(path: str, env: dict[str, str], process_env: Mapping[str, str], depth: int) -> None:
     if depth >= _MAX_DEPTH:
-        raise CommandError(f"environment rule '^{path}': files of rules are nested more than {_MAX_DEPTH} deep")
+        raise ValueError(f"environment rule '^{path}': files of rules are nested more than {_MAX_DEPTH} deep")
     with open(os.path.expanduser(path)) as lines:
         for line in lines:
             if line.strip():
@@ -68,7 +66,7 @@ def _matcher(pattern: str) -> Callable[[str], object]:
     try:
         return re.compile(text).search
     except re.error as exc:
-        raise CommandError(f"environment rule '{pattern}' is no regular expression: {exc}") from None
+        raise ValueError(f"environment rule '{pattern}' is no regular expression: {exc}") from None
 
 
 def _expand(rule: str, value: str, variables: Mapping[str, str]) -> str:
@@ -79,6 +77,6 @@ def _expand(rule: str, value: str, variables: Mapping[str, str]) -> str:
     try:
         return Template(value).substitute(variables)
     except KeyError as exc:
-        raise CommandError(f"environment rule '{rule}': variable {exc.args[0]} is not set") from None
+        raise ValueError(f"environment rule '{rule}': variable {exc.args[0]} is not set") from None
     except ValueError:
-        raise CommandError(f"environment rule '{rule}': expected $var, ${{var}} or $$ after $") from None
+        raise ValueError(f"environment rule '{rule}': expected $var, ${{var}} or $$ after $") from None

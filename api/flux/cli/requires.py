@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from flux_cli.errors import CommandError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +28,7 @@ _OPERATORS = {
 
 
 def parse_requires(texts: Sequence[str]) -> dict[str, Any]:
-    """The constraint that satisfies all of the texts. CommandError shows what is wrong in one."""
+    """The constraint that satisfies all of the texts. ValueError shows what is wrong in one."""
     constraints = [_Parser(text).parse() for text in texts]
     return constraints[0] if len(constraints) == 1 else {"and": constraints}
 
@@ -50,8 +48,8 @@ class _Parser:
             position = match.end()
         return tokens
 
-    def _error(self, what: str) -> CommandError:
-        return CommandError(f"--requires '{self._text}': {what}")
+    def _error(self, what: str) -> ValueError:
+        return ValueError(f"--requires '{self._text}': {what}")
 
     def _next(self, *words: str) -> bool:
         if self._tokens and self._tokens[0] in words:

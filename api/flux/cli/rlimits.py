@@ -6,9 +6,6 @@ import resource
 import signal
 from functools import cache
 
-from flux_cli.common import die
-from flux_cli.errors import CommandError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -29,7 +26,7 @@ def limits(rules: tuple[str, ...]) -> dict[str, int]:
             separated by commas, applied in order to the usual ones.
 
     Raises:
-        CommandError: there is no such limit, or a value is no number.
+        ValueError: there is no such limit, or a value is no number.
     """
     chosen = {name: _current(name) for name in _USUAL}
     for rule in ",".join(rules).split(","):
@@ -53,14 +50,17 @@ def _matching(rule: str, pattern: str) -> list[str]:
     from fnmatch import filter as matching
 
     names = [name.removeprefix("RLIMIT_").lower() for name in dir(resource) if name.startswith("RLIMIT_")]
-    return matching(names, pattern) or die(f"--rlimit={rule}: no limit is called '{pattern}': {', '.join(names)}")
+    found = matching(names, pattern)
+    if not found:
+        raise ValueError(f"--rlimit={rule}: no limit is called '{pattern}': {', '.join(names)}")
+    return found
 
 
 def _number(rule: str, text: str) -> int:
     if text in _UNLIMITED:
         return -1
     if not text.isdecimal():
-        die(f"--rlimit={rule}: '{text}' is neither a number nor unlimited")
+        raise ValueError(f"--rlimit={rule}: '{text}' is neither a number nor unlimited")
     return int(text)
 
 
@@ -77,7 +77,7 @@ def signal_option(text: str) -> dict[str, Any]:
     try:
         seconds = parse_fsd(time or _WARNING_TIME)
     except ValueError as exc:
-        raise CommandError(f"--signal={text}: {exc}") from None
+        raise ValueError(f"--signal={text}: {exc}") from None
     return {"signum": _signum(text, name or "USR1"), "timeleft": seconds}
 
 
@@ -87,4 +87,4 @@ def _signum(text: str, name: str) -> int:
     try:
         return int(signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"])
     except KeyError:
-        raise CommandError(f"--signal={text}: signal '{name}' is invalid") from None
+        raise ValueError(f"--signal={text}: signal '{name}' is invalid") from None
