@@ -83,7 +83,7 @@ def prepare_options(args: argparse.Namespace) -> Any:
 def _configuration(args: argparse.Namespace) -> dict[str, Any]:
     conf = read_config(args.config_path)
     if args.conf:
-        from flux_cli.conf_values import apply_conf
+        from flux.configvalues import apply_conf
 
         try:
             for value in args.conf:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from flux.cli import values
 from flux_cli.common import die
@@ -13,7 +12,6 @@ from flux_cli.submit_options import JOB, optional_count, several, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from flux_cli.submit_options import Option
@@ -102,34 +100,15 @@ def _add_brokers(args: Any, conf: dict[str, Any], task: dict[str, Any], shell: d
     del shell["per-resource"]
 
 
-# -- configuration
+def _configuration(settings: list[str]) -> dict[str, Any]:
+    if not settings:
+        return {}
+    from flux.configvalues import BatchConfig
 
-
-def _configuration(values: list[str]) -> dict[str, Any]:
-    conf: dict[str, Any] = {}
-    if values:
-        from flux_cli.conf_values import apply_conf
-
-        try:
-            for text in values:
-                apply_conf(conf, _named(text))
-        except ValueError as exc:
-            raise CommandError(str(exc)) from None
-    return conf
-
-
-def _named(text: str) -> str:
-    """The file of a configuration that is called by its name; any other value as it is."""
-    if text.startswith("{") or any(mark in text for mark in "\n=/") or text.endswith((".json", ".toml")):
-        return text
-    places = [f"{folder}/flux/config" for folder in _folders()]
-    for place in places:
-        for suffix in ("toml", "json"):
-            if os.path.exists(path := f"{place}/{text}.{suffix}"):
-                return path
-    raise CommandError(f"--conf: there is no '{text}.toml' or '{text}.json' in {', '.join(places)}")
-
-
-def _folders() -> Iterator[str]:
-    yield os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    yield from (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+    conf = BatchConfig()
+    try:
+        for text in settings:
+            conf.update(text)
+    except ValueError as exc:
+        raise CommandError(str(exc)) from None
+    return conf.config or {}

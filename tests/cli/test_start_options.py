@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flux_cli.conf_values import apply_conf
+from flux.configvalues import apply_conf
 
 FLUX = os.path.join(os.path.dirname(sys.executable), "flux")
 MINIMAL = f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"
