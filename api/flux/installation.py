@@ -6,7 +6,10 @@ import os
 import sys
 from importlib.util import find_spec
 
-__all__ = ["builtin_values"]
+__all__ = ["RUNDIR", "builtin_values"]
+
+RUNDIR = "/run/flux"
+"""Run directory of a system instance, whose socket is `local` in it."""
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -21,7 +24,7 @@ def builtin_values() -> dict[str, str]:
         "shell_pluginpath": "",
         "shell_initrc": "/etc/flux/shell/initrc.lua",
         "jobtap_pluginpath": os.path.join(plugins, "jobtap"),
-        "rundir": "/run/flux",
+        "rundir": RUNDIR,
         "confdir": "/etc/flux",
         "libexecdir": commands,
         "lua_cpath_add": "",

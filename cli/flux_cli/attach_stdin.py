@@ -42,9 +42,7 @@ class StdinSender:
 
     def start(self) -> None:
         """Begin to read, unless stdin is closed or is the terminal of somebody else."""
-        if sys.stdin is None:  # closed before this process began: descriptor 0 is something else by now
-            self._take(b"")
-        elif not _in_background():
+        if not _in_background():
             self._resume()
 
     def shows(self, _ranks: str) -> bool:

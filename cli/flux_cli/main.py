@@ -39,10 +39,13 @@ def main() -> int:
 
 
 def _replace_closed_streams() -> None:
-    """Output that the caller closed goes nowhere; Python has None for it."""
-    for name in ("stdout", "stderr"):
+    """Input that the caller closed is empty, output goes nowhere; Python has None for each.
+
+    In this order each takes its own descriptor again: a socket that took it would be read as stdin.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - stays open until the end
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open until the end
 
 
 def run(argv: list[str]) -> int:
@@ -102,8 +105,7 @@ def _os_error(name: str, exc: OSError) -> int:
     if isinstance(exc, FluxError):
         return _fail(name, str(exc))
     if isinstance(exc, BrokenPipeError):
-        # what is still buffered has nowhere to go; without this the interpreter complains at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up(1)
         return BROKEN_PIPE
     return _fail(name, f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror or str(exc))
 
@@ -116,9 +118,17 @@ def _fail(name: str, text: str, code: int = 1) -> int:
 def _complain(text: str) -> None:
     try:
         sys.stdout.flush()
+    except OSError:
+        _give_up(1)
+    try:
         print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:
+        _give_up(2)
+
+
+def _give_up(fd: int) -> None:
+    """What is still buffered for it has nowhere to go; without this the interpreter complains at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 def _flux(argv: list[str]) -> int:

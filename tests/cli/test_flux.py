@@ -175,7 +175,10 @@ def test_env_is_for_a_shell_and_runs_as_env_does() -> None:
 def test_no_instance_is_one_line_with_the_commands_name() -> None:
     result = run_flux("getattr", "rank")
     assert result.returncode == 1
-    assert result.stderr == "flux-getattr: no Flux instance to connect to: FLUX_URI is not set (try flux start)\n"
+    assert result.stderr == (
+        "flux-getattr: no Flux instance to connect to: FLUX_URI is not set, and no system instance is at "
+        "/run/flux/local (try flux start)\n"
+    )
 
 
 def test_usage_error_of_a_command_shows_its_usage() -> None:

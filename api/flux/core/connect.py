@@ -26,13 +26,21 @@ _SUN_PATH_MAX = 107
 
 
 def resolve_uri(uri: str | None) -> str:
-    """The URI to open: the argument, else $FLUX_URI. FluxError ENOENT when there is neither."""
-    uri = uri or os.environ.get("FLUX_URI")
-    if not uri:
-        raise FluxError(errno.ENOENT, "no Flux instance to connect to: FLUX_URI is not set (try flux start)")
+    """The URI to open: the argument, else $FLUX_URI, else the system instance's. FluxError ENOENT without any."""
+    uri = uri or os.environ.get("FLUX_URI") or _system_instance()
     if "://" not in uri:
         raise FluxError(errno.EINVAL, f"{uri!r} is no URI: it should look like local:///path/to/socket")
     return uri
+
+
+def _system_instance() -> str:
+    from flux import installation
+
+    path = os.path.join(installation.RUNDIR, "local")
+    if not os.path.exists(path):
+        text = f"FLUX_URI is not set, and no system instance is at {path} (try flux start)"
+        raise FluxError(errno.ENOENT, f"no Flux instance to connect to: {text}")
+    return f"local://{path}"
 
 
 def open_socket(uri: str | None) -> socket.socket:
