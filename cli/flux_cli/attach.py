@@ -147,7 +147,7 @@ class Attach:
         self._watch("eventlog", "eventlog", self._on_event, 0)
         self._watch("exec", "guest.exec.eventlog", self._on_exec_event, FLUX_JOB_EVENT_WATCH_WAITCREATE)
         sentinel = FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL if self._tail else 0
-        self._watch("output", "guest.output", self._on_output_event, FLUX_JOB_EVENT_WATCH_WAITCREATE | sentinel)
+        self._watch("output", "guest.output", self._output.on_event, FLUX_JOB_EVENT_WATCH_WAITCREATE | sentinel)
 
     def _watch(self, stream: str, path: str, on_event: Any, flags: int) -> None:
         def ended(error: FluxError | None) -> None:
@@ -300,13 +300,6 @@ class Attach:
         self._err.flush()
 
     # -- output
-
-    def _on_output_event(self, event: EventLogEvent) -> None:
-        if self._output.complete:
-            return
-        self._output.on_event(event)
-        if self._output.complete:
-            self._done("output")
 
     def _write(self, stream: str, ranks: str, data: bytes) -> None:
         if self._stdin is not None and self._stdin.shows(ranks):

@@ -31,6 +31,16 @@ def test_the_last_lines_of_a_job_that_is_over(run: Run) -> None:
     assert (done.returncode, "--tail" in done.stderr) == (1, True)
 
 
+def test_what_a_shell_logs_at_its_very_end_is_shown(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "last.lua").write_text(
+        'plugin.register { name = "last", handlers = {\n'
+        '  { topic = "shell.finish", fn = function() shell.log("all tasks have ended") end },\n'
+        '  { topic = "shell.exit", fn = function() shell.log("the last word") end } } }\n'
+    )
+    done = run("run", "-o", f"initrc={tmp_path}/last.lua", "true")
+    assert done.stderr.splitlines() == ["flux-shell[0]: all tasks have ended", "flux-shell[0]: the last word"]
+
+
 def test_the_last_line_of_a_job_that_goes_on(run: Run, attach: Spawn, tmp_path: Path) -> None:
     script = f"echo a; echo b; until test -e {tmp_path}/go; do sleep 0.1; done; echo c"
     jobid = run("submit", "sh", "-c", script).stdout.strip()

@@ -32,7 +32,7 @@ class OutputReader:
         on_log: called with the context of each line of the shell's log.
 
     Attributes:
-        complete: True when every stream of every task has ended or was redirected.
+        events: number of events so far.
     """
 
     def __init__(
@@ -44,8 +44,6 @@ class OutputReader:
         self._on_data = on_data
         self._on_redirect = on_redirect
         self._on_log = on_log
-        self._open: dict[str, int] | None = None  # until the header
-        self.complete = False
         self.events = 0
 
     def on_event(self, event: EventLogEvent) -> None:
@@ -53,33 +51,18 @@ class OutputReader:
         self.events += 1
         if event.name == "data":
             self._data(event.context)
-        elif event.name == "header":
-            self._open = dict(event.context["count"])
         elif event.name == "redirect":
             self._redirect(event.context)
         elif event.name == "log":
             self._on_log(event.context)
-        self.complete = self._open is not None and not any(count > 0 for count in self._open.values())
 
     def _data(self, context: dict[str, Any]) -> None:
         chunk = decode_io(context)
         if chunk.data:
             self._on_data(chunk.stream, chunk.rank, chunk.data)
-        if chunk.eof:
-            self._close(chunk.stream, chunk.rank)
 
     def _redirect(self, context: dict[str, Any]) -> None:
-        stream, ranks = context["stream"], context["rank"]
-        self._on_redirect(stream, ranks, context.get("path", ""))
-        self._close(stream, ranks)
-
-    def _close(self, stream: str, ranks: str) -> None:
-        if self._open is not None and stream in self._open:
-            self._open[stream] = 0 if ranks == "all" else self._open[stream] - _count(ranks)
-
-
-def _count(ranks: str) -> int:
-    return 1 if ranks.isdecimal() else sum(1 for _ in expand(ranks))
+        self._on_redirect(context["stream"], context["rank"], context.get("path", ""))
 
 
 def expand(ranks: str) -> Iterator[int]:

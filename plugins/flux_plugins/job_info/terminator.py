@@ -1,4 +1,8 @@
-"""When an eventlog is complete, so that its watch can end (RFC 41). Pure."""
+"""When an eventlog is complete, so that its watch can end (RFC 41). Pure.
+
+The output of a job is complete at the end of the guest namespace, and not before: shells may log something after the
+last of its streams has ended.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-
-from flux.idset import IDset
 
 __all__ = ["terminator"]
 
@@ -23,8 +25,6 @@ def terminator(path: str) -> Terminator:
         return _ends_with("clean")
     if path == "guest.exec.eventlog":
         return _ends_with("done")
-    if path == "guest.output":
-        return OutputEnd()
     if path == "guest.input":
         return _input_ends
     return lambda line: False
@@ -41,19 +41,3 @@ def _input_ends(line: bytes) -> bool:
 
 def _context(line: bytes) -> dict[str, Any]:
     return _decode_json(line).get("context") or {}
-
-
-class OutputEnd:
-    """True once every task has ended each stream that the header announces (RFC 24)."""
-
-    def __init__(self) -> None:
-        self._left: int | None = None
-
-    def __call__(self, line: bytes) -> bool:
-        if self._left is None:
-            self._left = sum(_context(line).get("count", {}).values())
-        elif b'"eof"' in line:
-            context = _context(line)
-            if context.get("eof") is True:
-                self._left -= len(IDset(str(context["rank"])))
-        return self._left <= 0

@@ -124,14 +124,16 @@ class KvsWatch(Module):
             else:
                 self._begin(namespace, watcher)
 
-    def _close(self, namespace: WatchedNamespace, error: FluxError) -> None:
+    def _close(self, namespace: WatchedNamespace, error: FluxError, is_seen_whole: bool = False) -> None:
+        """End the watches. is_seen_whole: of each commit there was, an event has come."""
         if self._namespaces.get(namespace.name) is namespace:
             del self._namespaces[namespace.name]
         for watcher in namespace:
+            end = EndOfStream() if is_seen_whole and watcher.window and watcher.offset else error
             if watcher.is_behind:
-                watcher.closing = error
+                watcher.closing = end
             else:
-                self._end(namespace, watcher, error)
+                self._end(namespace, watcher, end)
 
     @event(_PREFIX)
     def on_event(self, msg: Message) -> None:
@@ -142,7 +144,7 @@ class KvsWatch(Module):
         if what == "setroot":
             self._on_setroot(namespace, msg.decode(SetrootEvent))
         elif what == "removed":
-            self._close(namespace, FluxError(errno.ENOTSUP, f"namespace {name} was removed"))
+            self._close(namespace, FluxError(errno.ENOTSUP, f"namespace {name} was removed"), is_seen_whole=True)
 
     def _on_setroot(self, namespace: WatchedNamespace, root: SetrootEvent) -> None:
         if not namespace.set_root(root.rootref, root.rootseq, root.owner):

@@ -12,6 +12,8 @@ class WatchRequest(msgspec.Struct):
 
     Attributes:
         window: bytes of appends that may be under way to the client before it says what it has taken; 0 is any number.
+            Such a watch ends with ENODATA when its namespace is removed and all that was appended was sent; with
+            ENOTSUP, as others do, when there may be more.
     """
 
     namespace: str

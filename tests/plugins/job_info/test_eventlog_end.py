@@ -5,27 +5,6 @@ from __future__ import annotations
 from flux_plugins.job_info.current import apply_updates, userid_of
 from flux_plugins.job_info.terminator import terminator
 
-HEADER = b'{"timestamp":1.0,"name":"header","context":{"version":1,"count":{"stdout":2,"stderr":2},"options":{}}}'
-
-
-def eof(stream: str, rank: str) -> bytes:
-    return b'{"timestamp":1.0,"name":"data","context":{"stream":"%s","rank":"%s","eof":true}}' % (
-        stream.encode(),
-        rank.encode(),
-    )
-
-
-def test_output_ends_when_every_task_has_ended_both_streams() -> None:
-    is_last = terminator("guest.output")
-    lines = [HEADER, eof("stdout", "0"), eof("stderr", "0-1"), eof("stdout", "1")]
-    assert [is_last(line) for line in lines] == [False, False, False, True]
-
-
-def test_output_that_says_eof_is_not_its_end() -> None:
-    is_last = terminator("guest.output")
-    text = b'{"timestamp":1.0,"name":"data","context":{"stream":"stdout","rank":"0","data":"\\"eof\\":true"}}'
-    assert [is_last(line) for line in [HEADER, *[text] * 5]] == [False] * 6
-
 
 def test_the_main_eventlog_ends_with_clean_and_not_with_a_memo_of_that_word() -> None:
     is_last = terminator("eventlog")

@@ -43,8 +43,8 @@ class PlayedJob:
         flux.kvs.commit(self.handle, namespace="primary", txn=link)
         self.post("start")
 
-    def write(self, name: str) -> None:
-        self.post(name, "exec.eventlog", self.namespace)
+    def write(self, name: str, path: str = "exec.eventlog", **context: Any) -> None:
+        self.post(name, path, self.namespace, **context)
 
     def close_namespace(self) -> None:
         root = getroot_async(self.handle, self.namespace).get()["rootref"]
@@ -53,8 +53,8 @@ class PlayedJob:
         namespace_remove_async(self.handle, self.namespace).get()
         self.post("clean")
 
-    def watch(self, flags: int = 1) -> Any:
-        request = {"id": self.id, "path": "guest.exec.eventlog", "flags": flags}
+    def watch(self, flags: int = 1, path: str = "guest.exec.eventlog") -> Any:
+        request = {"id": self.id, "path": path, "flags": flags}
         return self.handle.rpc("job-info.eventlog-watch", request, flags=FLAG_STREAMING)
 
 
@@ -102,6 +102,16 @@ def test_a_watch_that_begins_when_all_is_over(job: PlayedJob) -> None:
         job.write(name)
     job.close_namespace()
     assert names(job.watch()) == ["init", "starting", "done"]
+
+
+def test_output_goes_on_after_the_end_of_its_streams(job: PlayedJob) -> None:
+    job.open_namespace()
+    job.write("header", "output", version=1, count={"stdout": 1, "stderr": 0})
+    watch = job.watch(path="guest.output")
+    job.write("data", "output", stream="stdout", rank="0", eof=True)
+    job.write("log", "output", rank=0, level=4, message="one more word")
+    job.close_namespace()
+    assert names(watch) == ["header", "data", "log"]
 
 
 def test_the_sentinel_stands_after_what_was_there(job: PlayedJob) -> None:
