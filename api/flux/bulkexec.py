@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flux.idset import IDset
-from flux.rexec import STDERR, STDOUT, RemoteProcess, exec_request
+from flux.rexec import STDERR, STDOUT, RemoteProcess, exec_request, resume_request
 
 if TYPE_CHECKING:
     from flux.core.base import Handle
 
-__all__ = ["BulkExec"]
+__all__ = ["BulkExec", "Lasting"]
 
 _LONGEST_LINE = 1 << 16
+
+
+class Lasting(NamedTuple):
+    """How processes that outlive their client are found again: by a name, unique for whoever is their heir."""
+
+    name: str
+    heir: str
 
 
 class BulkExec:
@@ -27,9 +35,14 @@ class BulkExec:
         on_line: called with (rank, "stdout" or "stderr", line).
         on_exit: called with the process when it has ended on a rank; its `error` or `status` says how.
         on_end: called once, after the last `on_exit`.
+        lasting: given when the processes are to outlive this one.
+        later: ranks where nothing is started before `go_on`.
+        is_lost: asked, with a process that has ended, whether its broker went down with it, so that it has not done
+            what it was to do; then the rank waits for `go_on`.
 
     Attributes:
-        active: ranks on which it has not ended. failed: those where it failed.
+        active: ranks on which it has not ended. failed: those where it failed. waiting: those of active ones where
+            nothing runs as far as is known.
         status: greatest wait status, 0 when all is well; of what could not run, its exit code as a shell has it.
     """
 
@@ -43,29 +56,64 @@ class BulkExec:
         on_line: Callable[[int, str, str], Any],
         on_exit: Callable[[RemoteProcess], Any] | None = None,
         on_end: Callable[[], Any] | None = None,
+        lasting: Lasting | None = None,
+        later: Iterable[int] = (),
+        is_lost: Callable[[RemoteProcess], bool] | None = None,
     ) -> None:
         self.active = IDset(ranks)
+        self.waiting = self.active & IDset(later)
         self.failed = IDset()
         self.status = 0
         self._on_line, self._on_exit, self._on_end = on_line, on_exit, on_end
         self._partial: dict[tuple[int, str], bytes] = {}
         self._signals: dict[int, int] = {}
-        request = exec_request(cmdline, env={**os.environ, **env}, cwd="/", flags=STDOUT | STDERR)
-        self._processes = {rank: self._launch(flux_handle, request, rank) for rank in self.active}
+        self._flux: Any = flux_handle
+        self._lasting, self._is_lost = lasting, is_lost
+        self._requests = self._encode(cmdline, env)
+        self._processes: dict[int, RemoteProcess] = {}
+        for rank in self.active - self.waiting:
+            self._launch(rank, "exec")
 
-    def _launch(self, flux_handle: Any, request: str, rank: int) -> RemoteProcess:
-        return RemoteProcess(
-            flux_handle,
-            request,
+    def _encode(self, cmdline: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+        """The payloads by which a process is started, and taken up again."""
+        lasting = self._lasting._asdict() if self._lasting is not None else {}
+        request = exec_request(cmdline, env={**os.environ, **env}, cwd="/", flags=STDOUT | STDERR, **lasting)
+        return {"exec": request, "resume": resume_request(**lasting) if lasting else ""}
+
+    def _launch(self, rank: int, method: str) -> None:
+        self._processes[rank] = RemoteProcess(
+            self._flux,
+            self._requests[method],
             rank,
+            method=method,
             on_output=self._output,
             on_started=self._started,
             on_end=self._ended,
         )
 
+    def go_on(self, ranks: Iterable[int]) -> None:
+        """On those of these ranks that wait: take up the process that runs there, or start it."""
+        ready = self.waiting & IDset(ranks)
+        self.waiting -= ready
+        for rank in ready:
+            self._launch(rank, "resume")
+
+    def give_up(self, ranks: Iterable[int] | None = None) -> IDset:
+        """Let the ranks that wait, all or some, not wait any longer: gives those, which are not active any more."""
+        given_up = self.waiting.copy() if ranks is None else self.waiting & IDset(ranks)
+        self.waiting -= given_up
+        self.active -= given_up
+        return given_up
+
+    def let_go(self) -> None:
+        """Leave lasting processes to their heir."""
+        for rank in self.active - self.waiting:
+            self._processes[rank].let_go()
+
     def kill(self, signum: int, ranks: Iterable[int] | None = None) -> None:
         """Signal the processes that run, of those ranks or all; one that is being launched gets it when it runs."""
-        for rank in self.active if ranks is None else self.active & IDset(ranks):
+        running = self.active - self.waiting
+        for rank in running if ranks is None else running & IDset(ranks):
             process = self._processes[rank]
             if process.pid:
                 process.kill(signum)
@@ -88,6 +136,22 @@ class BulkExec:
             self._on_line(process.rank, stream, line.decode(errors="backslashreplace"))
 
     def _ended(self, process: RemoteProcess) -> None:
+        method = self._other_method(process)
+        if method:
+            self._launch(process.rank, method)
+        elif self._is_lost is not None and self._is_lost(process):
+            self.waiting.set(process.rank)
+        else:
+            self._over(process)
+
+    def _other_method(self, process: RemoteProcess) -> str:
+        """How to go on with a process that is not there to be taken up, or is there when it is to be started."""
+        code = process.error.errno if process.error is not None else 0
+        if process.method == "resume" and code == errno.ENOENT:
+            return "exec"
+        return "resume" if self._lasting and process.method == "exec" and code == errno.EEXIST else ""
+
+    def _over(self, process: RemoteProcess) -> None:
         status = process.exitcode << 8 if process.error is not None or process.status is None else process.status
         self.active.clear(process.rank)
         if status:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from flux.ring import RingRoute
     from flux.rpc import RPC
 
-__all__ = ["OUTPUT_WINDOW", "RemoteProcess", "attach_request", "exec_request", "launch_exitcode", "start_background"]
+__all__ = [
+    "OUTPUT_WINDOW",
+    "RemoteProcess",
+    "attach_request",
+    "exec_request",
+    "launch_exitcode",
+    "resume_request",
+    "start_background",
+]
 
 STDOUT, STDERR, CHANNEL, WRITE_CREDIT, WAITABLE = 1, 2, 4, 8, 16
 
@@ -35,12 +43,15 @@ def exec_request(
     channels: Iterable[str] = (),
     flags: int = STDOUT | STDERR | WRITE_CREDIT,
     local_flags: int = 0,
+    name: str = "",
+    heir: str = "",
 ) -> str:
     """The payload of an exec request, encoded once for any number of ranks.
 
     Args:
         env: the whole environment; None for that of this process.
         cwd: None for this process's working directory.
+        name, heir: for a process that outlives its client: by these it is found again (`resume_request`).
     """
     command = {
         "cmdline": list(cmdline),
@@ -52,7 +63,13 @@ def exec_request(
         **({} if label is None else {"label": label}),
     }
     request = {"cmd": command, "flags": flags, "local_flags": local_flags, "output_window": OUTPUT_WINDOW}
-    return json.dumps(request, separators=(",", ":"))
+    lasting = {"resumable": name, "heir": heir} if name else {}
+    return json.dumps({**request, **lasting}, separators=(",", ":"))
+
+
+def resume_request(name: str, heir: str) -> str:
+    """The payload of a resume request for a process that an earlier client of the same heir started."""
+    return json.dumps({"name": name, "received": -1, "heir": heir}, separators=(",", ":"))
 
 
 def attach_request(pid: int = -1, label: str | None = None, flags: int = STDOUT | STDERR) -> str:
@@ -70,7 +87,8 @@ class RemoteProcess:
 
     Args:
         flux_handle: a handle, or the way by the ring.
-        request: of `exec_request` or `attach_request`. method: "exec" or "attach", to go with it.
+        request: of `exec_request`, `attach_request` or `resume_request`. method: "exec", "attach" or "resume", to go
+            with it.
         rank: of the broker. service: name of the subprocess server.
         on_output: called with (process, stream, data, eof).
         on_credit: called with (process) when the process can take more input.
@@ -97,6 +115,7 @@ class RemoteProcess:
     ) -> None:
         self.rank = rank
         self.service = service
+        self.method = method
         self.pid = 0
         self.status: int | None = None
         self.error: FluxError | None = None
@@ -132,7 +151,14 @@ class RemoteProcess:
         """Signal the process and its group."""
         return self._flux.rpc(f"{self.service}.kill", {"pid": self.pid, "signum": signum}, nodeid=self.rank)
 
+    def let_go(self) -> None:
+        """Follow it no more; of a process with an heir, what was taken of its output is not sent to that one again."""
+        self.ended = True
+        self._grant()
+
     def _answered(self, rpc: RPC) -> None:
+        if self.ended:
+            return
         try:
             answer = rpc.get()
         except FluxError as exc:
@@ -167,6 +193,10 @@ class RemoteProcess:
             return
         self._taken += len(chunk.data)
         if self._taken >= self._window // 4:
+            self._grant()
+
+    def _grant(self) -> None:
+        if self._taken:
             credit = {"matchtag": self._matchtag, "count": self._taken}
             self._flux.notify(f"{self.service}.credit", credit, self.rank)
             self._taken = 0

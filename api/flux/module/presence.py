@@ -20,11 +20,18 @@ class Presence:
     Args:
         on_gone: called with the ranks that have left.
         on_error: called with what ends it. Without the service no rank is known to be present.
+        on_come: called with the ranks that have joined, at first with those that are there.
     """
 
-    def __init__(self, flux: AsyncFlux, on_gone: Callable[[IDset], None], on_error: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        flux: AsyncFlux,
+        on_gone: Callable[[IDset], None],
+        on_error: Callable[[str], None],
+        on_come: Callable[[IDset], None] | None = None,
+    ) -> None:
         self._members = IDset()
-        self._on_gone, self._on_error = on_gone, on_error
+        self._on_gone, self._on_error, self._on_come = on_gone, on_error, on_come
         flux.rpc("groups.get", {"name": "broker.online"}, 0, FLAG_STREAMING).then(self._changed)
 
     def __contains__(self, rank: object) -> bool:
@@ -39,6 +46,8 @@ class Presence:
             self._members = IDset()
             return
         rpc.reset()
-        gone, self._members = self._members - members, members
+        gone, come, self._members = self._members - members, members - self._members, members
         if gone:
             self._on_gone(gone)
+        if come and self._on_come is not None:
+            self._on_come(come)

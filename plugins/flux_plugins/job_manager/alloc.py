@@ -17,6 +17,7 @@ from flux_plugins.job_manager.machine import merge
 from flux_plugins.job_manager.payloads import SchedReady
 
 if TYPE_CHECKING:
+    from flux_plugins.job_manager.allocation import Work
     from flux_plugins.job_manager.manager import Manager
 
 __all__ = ["Scheduler"]
@@ -250,7 +251,7 @@ class Scheduler:
         for _job, R in self._held():
             yield R
 
-    def _held(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+    def _held(self) -> Iterator[tuple[Job | Work, dict[str, Any]]]:
         """Each job that has resources of the scheduler's, or had and housekeeping has them, and which."""
         for job in self._manager.jobs.values():
             if job.has_resources and not job.bypass and job.R is not None:
@@ -262,7 +263,7 @@ class Scheduler:
         return {"queue_length": self.queued, "alloc_pending": self.pending, "running": running}
 
 
-def _hello(job: Job, R: dict[str, Any]) -> dict[str, Any]:
+def _hello(job: Job | Work, R: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": job.id,
         "priority": job.priority,

@@ -2,6 +2,9 @@
 
 Configured by `[job-manager.housekeeping]` (flux-config-job-manager(5), flux-housekeeping(1)). The job goes on to
 INACTIVE; the scheduler takes its resources for allocated until they are given back, in parts when so configured.
+
+What is being done is on record in the KVS, as `checkpoint.housekeeping.JOBID`: it goes on when this service is loaded
+again, and begins again, on the nodes where it had not ended, when the instance comes back.
 """
 
 from __future__ import annotations
@@ -13,23 +16,28 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flux.bulkexec import BulkExec
+import msgspec
+
 from flux.errors import FluxError
+from flux.hostlist import Hostlist
 from flux.idset import IDset
 from flux.job.fluid import encode
+from flux.module.presence import Presence
 from flux.resource import ResourceSet
 from flux.util import parse_fsd
+from flux_plugins.job_manager import stored
+from flux_plugins.job_manager.allocation import Allocation, Work
 from flux_plugins.job_manager.job import Job
 from flux_plugins.job_manager.payloads import HousekeepingKill
 
 if TYPE_CHECKING:
-    from flux.rexec import RemoteProcess
     from flux_plugins.job_manager.manager import Manager
 
 __all__ = ["Housekeeping", "read_config"]
 
 _KEYS = ("command", "release-after", "exit-on-first-error", "use-systemd-unit")
 _TABLE = "job-manager.housekeeping"
+_FOLDER = "checkpoint.housekeeping"
 
 
 class Config(NamedTuple):
@@ -77,20 +85,66 @@ class Housekeeping:
         self.manager = manager
         self.config = Config()
         self._running: dict[int, Allocation] = {}
+        self._presence: Presence | None = None
 
     def configure(self, conf: Mapping[str, Any]) -> None:
         """Take another configuration, for jobs that end from now on."""
         self.config = read_config(conf)
 
+    async def restore(self) -> None:
+        """Go on with what this service, or the instance, was doing when it ended."""
+        for key in sorted(await stored.names(self.manager.flux, _FOLDER), key=len):
+            try:
+                work = msgspec.convert(await stored.read_json(self.manager.flux, f"{_FOLDER}.{key}"), Work)
+                self._begin(work, later=True).resume()
+            except (ValueError, FluxError) as exc:
+                self.manager.log.error(f"housekeeping of job {key} cannot go on: {exc}")
+                self.manager.writer.unlink(f"{_FOLDER}.{key}")
+
+    def stop(self) -> None:
+        """Leave what runs to the next service."""
+        for allocation in self._running.values():
+            allocation.let_go()
+
     def start(self, job: Job) -> bool:
         """Take over the resources of a job that frees them; False when nothing is to be done."""
         if not self.config.command or job.R is None:
             return False
-        self._running[job.id] = Allocation(self, job, job.R)
+        ranks = ResourceSet(job.R).ranks
+        work = Work(
+            id=job.id,
+            userid=job.userid,
+            priority=job.priority,
+            t_submit=job.t_submit,
+            t_start=time.time(),
+            command=list(self.config.command),
+            release_after=self.config.release_after,
+            ranks=str(ranks),
+            hosts=str(Hostlist([host for rank in ranks for host in self.manager.hosts[rank : rank + 1]])),
+            R=job.R,
+            pending=str(ranks),
+        )
+        self.keep(work)
+        self._begin(work)
         return True
+
+    def _begin(self, work: Work, later: bool = False) -> Allocation:
+        if self._presence is None:
+            self._presence = Presence(self.manager.flux, lambda _gone: None, self.manager.log.error, self._brokers_come)
+        allocation = self._running[work.id] = Allocation(self, work, self._presence, later)
+        return allocation
+
+    def _brokers_come(self, ranks: IDset) -> None:
+        for allocation in list(self._running.values()):
+            allocation.go_on(ranks)
+
+    def keep(self, work: Work) -> None:
+        """Put what is being done on record."""
+        self.manager.writer.put(f"{_FOLDER}.{work.id}", msgspec.to_builtins(work))
 
     def ended(self, jobid: int) -> None:
         del self._running[jobid]
+        self.manager.writer.unlink(f"{_FOLDER}.{jobid}")
 
     def kill(self, req: HousekeepingKill) -> None:
         """Signal what runs. FluxError EINVAL for what is no signal or no idset, ENOENT when the job has none."""
@@ -100,101 +154,17 @@ class Housekeeping:
             ranks = None if req.ranks is None else IDset(req.ranks)
         except ValueError as exc:
             raise FluxError(errno.EINVAL, str(exc)) from None
-        for jobid, allocation in self._running.items():
+        for jobid, allocation in list(self._running.items()):
             if req.jobid in (None, jobid):
-                allocation.command.kill(req.signum, ranks)
+                allocation.kill(req.signum, ranks)
 
-    def held(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+    def held(self) -> Iterator[tuple[Work, dict[str, Any]]]:
         """Each job whose resources have not all been given back, and what of its R has not."""
         for allocation in self._running.values():
-            yield allocation.job, allocation.remaining.to_dict()
+            yield allocation.work, allocation.remaining.to_dict()
 
     def stats(self) -> dict[str, Any]:
         return {
             "running": {encode(jobid): allocation.stats() for jobid, allocation in self._running.items()},
             "config": {"release-after": self.config.release_after, "command": " ".join(self.config.command)},
         }
-
-
-class Allocation:
-    """The resources of one job while the command runs on their ranks.
-
-    Attributes:
-        remaining: what the scheduler has not got back.
-    """
-
-    def __init__(self, housekeeping: Housekeeping, job: Job, R: dict[str, Any]) -> None:
-        self.job = job
-        self.remaining = ResourceSet(R)
-        self._housekeeping = housekeeping
-        self._manager = housekeeping.manager
-        self._config = housekeeping.config
-        self._t_start = time.time()
-        self._timer: Any = None
-        self._release_at_once = self._config.release_after == 0
-        self._name = encode(job.id)
-        self._hosts = dict(zip(self.remaining.ranks, self.remaining.nodelist, strict=False))
-        env = {
-            "FLUX_JOB_ID": str(job.id),
-            "FLUX_JOB_USERID": str(job.userid),
-            "FLUX_JOB_RANKS": str(self.remaining.ranks),
-        }
-        ranks = self.remaining.ranks
-        self.command = BulkExec(
-            self._manager.flux, self._config.command, env, ranks, on_line=self._line, on_exit=self._exited
-        )
-        self._manager.log.debug(f"housekeeping: {self._name} started")
-
-    def _line(self, rank: int, stream: str, line: str) -> None:
-        log = self._manager.log.error if stream == "stderr" else self._manager.log.info
-        log(f"housekeeping: {self._where(rank)} {self._name}: {line}")
-
-    def _where(self, rank: int) -> str:
-        return f"{self._hosts.get(rank, '?')} (rank {rank})"
-
-    def _exited(self, process: RemoteProcess) -> None:
-        why = _failure(process)
-        if why:
-            self._manager.log.error(f"housekeeping: {self._where(process.rank)} {self._name}: {why}")
-        if not self.command.active:
-            self._end()
-        elif self._release_at_once:
-            self._release()
-        elif self._timer is None and self._config.release_after > 0:
-            self._timer = self._manager.flux.call_later(self._config.release_after, self._expired)
-
-    def _expired(self) -> None:
-        self._release_at_once = True
-        self._release()
-
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._release()
-        self._manager.log.debug(f"housekeeping: {self._name} complete")
-        self._housekeeping.ended(self.job.id)
-
-    def _release(self) -> None:
-        """Give back what belongs to ranks on which the command has ended."""
-        done = self.remaining.ranks - self.command.active
-        if done:
-            R = self.remaining.copy_ranks(done)
-            self.remaining = self.remaining.copy_ranks(self.command.active)
-            self._manager.scheduler.give_back(self.job.id, R.to_dict(), final=not self.command.active)
-
-    def stats(self) -> dict[str, Any]:
-        """t_start: when it began. pending: ranks where it runs. allocated: ranks not given back."""
-        return {
-            "t_start": self._t_start,
-            "pending": str(self.command.active),
-            "allocated": str(self.remaining.ranks),
-        }
-
-
-def _failure(process: RemoteProcess) -> str:
-    """Why a command failed, "" when it did not."""
-    if process.error is not None:
-        return str(process.error)
-    if process.exitcode > 128:
-        return signal.strsignal(process.exitcode - 128) or f"signal {process.exitcode - 128}"
-    return "nonzero exit code" if process.exitcode else ""

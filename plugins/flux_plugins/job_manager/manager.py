@@ -14,6 +14,7 @@ from typing import Any
 
 from flux.constants import FLUX_JOB_DEBUG
 from flux.errors import FluxError
+from flux.hostlist import Hostlist
 from flux.job.fluid import encode
 from flux.module import Module
 from flux_plugins.job_manager.alloc import Scheduler
@@ -46,6 +47,7 @@ class Manager:
 
     Attributes:
         jobs, inactive: job id to job; inactive ones in the order they ended.
+        hosts: that of each broker.
         max_jobid: greatest id seen. submitting: held while isolated policies are asked about new jobs.
     """
 
@@ -55,6 +57,7 @@ class Manager:
         self.spawn = module.spawn
         self.conf = module.conf
         self.uri = str(module.attrs.get("local-uri", ""))
+        self.hosts = list(Hostlist(module.attrs.get("hostlist") or []))
         self.owner = int(module.attrs.get("security.owner", os.getuid()))
         self.jobs: dict[int, Job] = {}
         self.inactive: dict[int, Job] = {}

@@ -67,6 +67,7 @@ class JobManager(Module):
         self.manager.queues.configure(self.conf)
         self.manager.housekeeping.configure(self.conf)
         await restart.restore(self.manager)
+        await self.manager.housekeeping.restore()
         for name in self.options.plugins:
             await self.manager.policies.load(name)
         await self.manager.policies.configure((self.conf.get("job-manager") or {}).get("plugins", []))
@@ -84,6 +85,7 @@ class JobManager(Module):
         self.manager.journal.end()
         self.manager.waits.end()
         self.manager.idle.end()
+        self.manager.housekeeping.stop()
         restart.checkpoint(self.manager)
         await self.manager.writer.drain()
 

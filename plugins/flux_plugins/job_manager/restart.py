@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from flux import eventlog
-from flux.constants import FLUX_KVS_READDIR
 from flux.errors import FluxError
 from flux.job.fluid import decode
-from flux.kvs.requests import lookup_async
+from flux_plugins.job_manager import stored
 from flux_plugins.job_manager.job import CLEANUP, RUN, SCHED, Job
 from flux_plugins.job_manager.machine import IllegalEvent, transition
 
@@ -26,7 +22,7 @@ ID_GROUPS = 4
 
 async def restore(manager: Manager) -> None:
     """Find all jobs. One that cannot be read is logged and left alone."""
-    saved = await _read_json(manager, CHECKPOINT_KEY) or {}
+    saved = await stored.read_json(manager.flux, CHECKPOINT_KEY) or {}
     manager.max_jobid = saved.get("max_jobid", 0)
     manager.queues.restore(saved.get("queue", []))
     jobs = []
@@ -67,16 +63,15 @@ def checkpoint(manager: Manager) -> None:
 
 
 async def _job_keys(manager: Manager, key: str, depth: int) -> list[str]:
-    entries = await _lookup(manager, key, FLUX_KVS_READDIR)
-    names = [f"{key}.{name}" for name in sorted(entries["data"])] if entries else []
+    names = [f"{key}.{name}" for name in await stored.names(manager.flux, key)]
     if depth == 1:
         return names
     return [found for name in names for found in await _job_keys(manager, name, depth - 1)]
 
 
 async def _load(manager: Manager, key: str) -> Job | None:
-    log = await _read(manager, f"{key}.eventlog")
-    jobspec = await _read_json(manager, f"{key}.jobspec")
+    log = await stored.read(manager.flux, f"{key}.eventlog")
+    jobspec = await stored.read_json(manager.flux, f"{key}.jobspec")
     if log is None or jobspec is None:
         manager.log.error(f"{key} lacks an eventlog or a jobspec, which an interrupted submission leaves: ignored")
         return None
@@ -85,7 +80,7 @@ async def _load(manager: Manager, key: str) -> Job | None:
         for event in eventlog.decode(log):
             transition(job, _as_entry(event))
             if event.name == "alloc":
-                job.R = await _read_json(manager, f"{key}.R")
+                job.R = await stored.read_json(manager.flux, f"{key}.R")
     except (ValueError, IllegalEvent) as exc:
         manager.log.error(f"{key} cannot be replayed and is ignored: {exc}")
         return None
@@ -95,25 +90,3 @@ async def _load(manager: Manager, key: str) -> Job | None:
 def _as_entry(event: eventlog.Event) -> dict[str, Any]:
     entry: dict[str, Any] = {"timestamp": event.timestamp, "name": event.name}
     return entry | {"context": event.context} if event.context else entry
-
-
-async def _lookup(manager: Manager, key: str, flags: int = 0) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = await lookup_async(manager.flux, key, flags, namespace="primary")
-    except FluxError as exc:
-        if exc.errno == errno.ENOENT:
-            return None
-        raise
-    return found
-
-
-async def _read(manager: Manager, key: str) -> bytes | None:
-    from flux.kvs.treeobj import decode_val
-
-    obj = await _lookup(manager, key)
-    return None if obj is None else decode_val(obj)
-
-
-async def _read_json(manager: Manager, key: str) -> Any:
-    raw = await _read(manager, key)
-    return None if raw is None else msgspec.json.decode(raw)

@@ -184,6 +184,22 @@ def test_nodes_are_kept_from_others_until_their_housekeeping_is_done(site: Site)
     assert "Killed" in site.flux("dmesg").stdout
 
 
+def test_housekeeping_goes_on_when_the_job_manager_is_reloaded(site: Site) -> None:
+    site.script("housekeeping", f"echo >> {site.scripts}/begun; while test -d {site.scripts}/busy; do sleep 0.1; done")
+    (site.scripts / "busy").mkdir()
+    site.names(site.run())
+    wait_for(lambda: (site.scripts / "begun").exists(), what="housekeeping")
+    before = running(site)
+    assert site.flux("module", "reload", "job-manager").returncode == 0
+    assert running(site) == before
+    wait_for(lambda: allocated(site) == "0-1", what="a scheduler that knows of it")
+    (site.scripts / "busy").rmdir()
+    wait_for(lambda: not running(site), what="the end of housekeeping")
+    assert (site.scripts / "begun").read_text() == "\n\n"
+    wait_for(lambda: allocated(site) == "", what="the release of the nodes")
+    assert site.flux("kvs", "ls", "checkpoint.housekeeping").stdout == ""
+
+
 def test_housekeeping_knows_its_job(site: Site) -> None:
     site.script("housekeeping", "echo job $FLUX_JOB_ID of $FLUX_JOB_USERID on $FLUX_JOB_RANKS; echo bad >&2; exit 1")
     jobid = site.run()

@@ -1,0 +1,64 @@
+"""Housekeeping of an instance that ends and comes back: no node is given to a job before it is done there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flux.testing import Instance, wait_for
+
+CONFIG = """
+[job-manager.housekeeping]
+command = ["sh", "-c", "echo >> {0}/begun; while test -d {0}/busy; do sleep 0.1; done; echo >> {0}/done"]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "conf.toml").write_text(CONFIG.format(tmp_path))
+    for name in ("busy", "state"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def instance(site: Path, size: int) -> Instance:
+    return Instance(size, attrs={"statedir": f"{site}/state"}, args=[f"--config-path={site}/conf.toml"])
+
+
+def lines(site: Path, name: str) -> int:
+    path = site / name
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def pending(running: Instance) -> str:
+    stats: dict[str, Any] = running.handle().rpc("job-manager.stats-get").get()["housekeeping"]["running"]
+    return ",".join(entry["pending"] for entry in stats.values())
+
+
+def test_what_an_instance_was_doing_is_done_when_it_comes_back(site: Path) -> None:
+    with instance(site, 2) as before:
+        assert before.run("flux", "run", "-N2", "true").returncode == 0
+        wait_for(lambda: lines(site, "begun") == 2, what="housekeeping on two nodes")
+    assert lines(site, "done") == 0
+    with instance(site, 2) as after:
+        wait_for(lambda: lines(site, "begun") == 4, what="housekeeping on two nodes again")
+        assert pending(after) == "0-1"
+        assert after.run("flux", "resource", "list", "-s", "free", "-no", "{nnodes}").stdout == "0\n"
+        (site / "busy").rmdir()
+        wait_for(lambda: not pending(after), what="the end of housekeeping")
+        assert after.run("flux", "run", "-N2", "true").returncode == 0
+
+
+def test_brokers_that_do_not_come_back_are_not_waited_for(site: Path) -> None:
+    with instance(site, 2) as before:
+        assert before.run("flux", "run", "-N2", "true").returncode == 0
+        wait_for(lambda: lines(site, "begun") == 2, what="housekeeping on two nodes")
+    with instance(site, 1) as after:
+        wait_for(lambda: lines(site, "begun") == 3, what="housekeeping on the node that is left")
+        assert pending(after) == "0"
+        assert "is over on ranks 1, which are other hosts now" in after.run("flux", "dmesg").stdout
+        assert after.run("flux", "housekeeping", "kill", "--all").returncode == 0
+        wait_for(lambda: not pending(after), what="the end of housekeeping")
+        assert "Terminated" in after.run("flux", "dmesg").stdout
