@@ -6,6 +6,8 @@ import os
 
 __all__ = ["Cgroup"]
 
+_LARGEST = 1 << 16
+
 
 class Cgroup:
     """Files of the shell's own control group.
@@ -40,5 +42,9 @@ class Cgroup:
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+    """The text of a small file; each shell reads some, and a file object costs more than what is in them."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _LARGEST).decode()
+    finally:
+        os.close(fd)

@@ -59,6 +59,11 @@ class Journal:
         return self.backlog > HIGH_WATER
 
     @property
+    def is_sent(self) -> bool:
+        """True when all that was appended is committed, or on its way."""
+        return not self._pending
+
+    @property
     def idle(self) -> bool:
         """True when all that was appended is committed."""
         return not self._in_flight and not self._pending

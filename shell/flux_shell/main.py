@@ -31,10 +31,10 @@ class _Args(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """What a shell asks for at start, all at once."""
+    """What a shell asks for at start, all at once. enclosing: a path, or the request for it."""
 
     lookup: RPC
-    jobid_path: RPC
+    enclosing: RPC | str
     ready: list[RPC]
 
 
@@ -66,7 +66,7 @@ def _run(args: _Args, plugins: PluginHost) -> int:
         request = _ask(flux, args.jobid)
         job = _job(args, request.lookup.get())
         rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
-        shell = Shell(job, plugins, flux, args.options, rank, _jobid_path(request.jobid_path))
+        shell = Shell(job, plugins, flux, args.options, rank, _path(request.enclosing))
         for future in request.ready:
             future.get()
         return shell.run()
@@ -74,16 +74,25 @@ def _run(args: _Args, plugins: PluginHost) -> int:
 
 def _ask(flux: Flux, jobid: int) -> _Request:
     lookup = flux.rpc("job-info.lookup", {"id": jobid, "keys": ["J", "R"], "flags": 1})
-    jobid_path = flux.rpc("attr.get", {"name": "jobid-path"})
+    told = _told_path(jobid)
+    enclosing = flux.rpc("attr.get", {"name": "jobid-path"}) if told is None else told
     service = f"{os.getuid()}-shell-{fluid.encode(jobid, 'f58plain')}"
     ready = [flux.rpc("event.subscribe", {"topic": f"shell-{jobid}."}), flux.service_register(service)]
-    return _Request(lookup, jobid_path, ready)
+    return _Request(lookup, enclosing, ready)
 
 
-def _jobid_path(future: RPC) -> str:
-    """Path of the enclosing instance's job ids; "" in one that is no job."""
+def _told_path(jobid: int) -> str | None:
+    """Path of the enclosing instance's job ids, when the environment has that of this job already."""
+    enclosing, _, last = os.environ.get("FLUX_JOB_ID_PATH", "").rpartition("/")
+    return enclosing if last == fluid.encode(jobid, "f58") else None
+
+
+def _path(enclosing: RPC | str) -> str:
+    """The path that was asked for; "" in an instance that is no job."""
+    if isinstance(enclosing, str):
+        return enclosing
     try:
-        return str(future.get()["value"])
+        return str(enclosing.get()["value"])
     except FileNotFoundError:
         return ""
 

@@ -82,15 +82,17 @@ class Shell(ShellFace):
         self.run_until(lambda: not self._running)
         self.call("shell.finish", shell=self)
         self._release_journal()
-        self.run_until(self._idle)
+        self._flush()
+        self.run_until(self._has_finished)
 
     def _init_event(self) -> dict[str, Any]:
         leader = self.job.nodes[0].rank
         return {"service": self.service, "leader-rank": leader, "size": self.size, **self._contexts["shell.init"]}
 
-    def _idle(self) -> bool:
+    def _has_finished(self) -> bool:
+        """True when nothing is left but to hear that the last events are committed: `_end` waits for that."""
         journal, outbox = self.journal, self._outbox
-        if self._refs or not (journal is None or journal.idle):
+        if self._refs or not (journal is None or journal.is_sent):
             return False
         if outbox is not None and self.rank == 0:
             outbox.finish()  # the output of all tasks has ended, and the first shell sends the others but input

@@ -42,6 +42,7 @@ class JobExec(Module):
         self._counts = {"started": 0, "failed": 0}
 
     async def start(self) -> None:
+        self._jobid_path = (self.attrs.get("jobid-path") or "").rstrip("/")
         self._presence = Presence(self.flux, self._ranks_gone, self.log.error)
         await self._introduce()
 
@@ -127,7 +128,8 @@ class JobExec(Module):
         if plan is not None:
             return TestExec(self.flux, plan, run, run.fail)
         shell = (system.get("exec") or {}).get("job_shell") or self.settings.job_shell
-        env = {**self._environment, "FLUX_KVS_NAMESPACE": run.guest.namespace}
+        path = f"{self._jobid_path}/{encode_id(run.id)}"
+        env = {**self._environment, "FLUX_KVS_NAMESPACE": run.guest.namespace, "FLUX_JOB_ID_PATH": path}
         name, is_present = str(run.id), self._presence.__contains__
         return Shells(self.flux, self.settings.service, [shell, name], env, name, run, is_present)
 

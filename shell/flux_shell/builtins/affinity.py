@@ -47,7 +47,7 @@ def _wish(option: object) -> Wish:
 
 
 class Affinity:
-    """Binds by setting the shell's own affinity before tasks are started."""
+    """Binds by setting the shell's own affinity just before tasks are started."""
 
     def __init__(self) -> None:
         self._cpus: list[int] = []
@@ -70,7 +70,10 @@ class Affinity:
         self._binds = not wish.dry_run and not shell.standalone
         if wish.verbose:
             self._report(shell)
-        if self._binds:
+
+    @hookimpl
+    def shell_post_init(self) -> None:
+        if self._binds:  # not before: a shell that starts is done sooner on any CPU that idles
             os.sched_setaffinity(0, self._cpus)
 
     def _sets_of_tasks(self, wish: Wish, count: int) -> list[list[int]]:
