@@ -251,7 +251,7 @@ def load(
 def load_entry(entry: Entry, *, accepts: Predicate | None = None) -> tuple[Any, Origin]:
     """As `load`, for an entry already resolved. A file is executed afresh each time."""
     module_name, _, attribute = entry.target.partition(":")
-    module = _execute(entry.target) if entry.is_file else _import(module_name, entry)
+    module = execute_file(entry.target) if entry.is_file else _import(module_name, entry)
     file = getattr(module, "__file__", None) or ""
     by_name = attribute and not entry.is_file
     found = _attribute(module, attribute, entry) if by_name else _only_plugin(module, entry, accepts)
@@ -270,7 +270,8 @@ def _import(name: str, entry: Entry) -> ModuleType:
         raise _import_error(exc, "", f'plugin "{entry.name}"') from exc
 
 
-def _execute(path: str) -> ModuleType:
+def execute_file(path: str) -> ModuleType:
+    """Import the module in a `.py` file, afresh each time. PluginError EINVAL names the place that is wrong."""
     import importlib.machinery
     import importlib.util
 

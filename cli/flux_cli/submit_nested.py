@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from flux.cli import values
+from flux_cli import submit_plugins
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import finish
@@ -53,7 +54,7 @@ def instance_jobspec(args: Any, program: list[str], files: dict[str, tuple[str, 
         values.add_file_entry(system, "conf.json", conf, None)
     for name, (text, perms) in files.items():
         values.add_file_entry(system, name, text, perms)
-    return spec
+    return submit_plugins.extended(args, spec)
 
 
 def _resources(args: Any) -> list[dict[str, Any]]:
@@ -100,15 +101,12 @@ def _add_brokers(args: Any, conf: dict[str, Any], task: dict[str, Any], shell: d
     del shell["per-resource"]
 
 
-def _configuration(settings: list[str]) -> dict[str, Any]:
+def _configuration(settings: Any) -> dict[str, Any]:
     if not settings:
         return {}
-    from flux.configvalues import BatchConfig
+    from flux.job.batch_config import batch_config
 
-    conf = BatchConfig()
     try:
-        for text in settings:
-            conf.update(text)
+        return batch_config(settings).config or {}
     except ValueError as exc:
         raise CommandError(str(exc)) from None
-    return conf.config or {}

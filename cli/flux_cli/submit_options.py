@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from flux_cli import submit_plugins
 from flux_cli.common import Parser, die
 
 TYPE_CHECKING = False
@@ -115,6 +116,7 @@ def make_parser(
     name: str, description: str, options: Sequence[Option], argv: Sequence[str], words: str = "COMMAND [ARGS...]"
 ) -> Parser:
     """A parser with those of the options that argv may use: with all, when it has one that is not known exactly."""
+    plugins = submit_plugins.load(name)
     known = {flag for flags, _ in options for flag in flags}
     used: set[str] = set()
     for word in argv:
@@ -130,6 +132,9 @@ def make_parser(
             parser.add_argument(*flags, **settings)
         else:
             parser.set_defaults(**{_dest(flags, settings): _default(settings)})
+    parser.set_defaults(plugins=plugins)
+    if plugins is not None:
+        submit_plugins.add_options(parser, plugins)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
     return parser
 
@@ -160,9 +165,11 @@ def drop_double_dash(words: list[str]) -> None:
 
 
 def wants_plugin_list(args: Any) -> bool:
-    """Answer --list-plugins. Commands are extended by installing others, or by validators of the instance."""
+    """Answer --list-plugins."""
     if args.list_plugins:
-        print("no plugins extend this command")
+        from flux.cli.plugin import CLIPluginRegistry
+
+        (args.plugins or CLIPluginRegistry("submit")).print_plugins()
     return bool(args.list_plugins)
 
 
@@ -185,14 +192,14 @@ def parse_urgency(text: str) -> int:
     return number
 
 
-def count(option: str, text: str, least: int = 1) -> int:
-    """A number given as text. CommandError naming the option."""
-    if not text.isdecimal() or int(text) < least:
+def count(option: str, text: str | int, least: int = 1) -> int:
+    """A number given as text, or by a plugin. CommandError naming the option."""
+    if not str(text).isdecimal() or int(text) < least:
         die(f"{option}: expected a number of at least {least}, got '{text}'")
     return int(text)
 
 
-def optional_count(option: str, text: str | None, least: int = 1) -> int | None:
+def optional_count(option: str, text: str | int | None, least: int = 1) -> int | None:
     """The same for an option that need not be given."""
     return None if text is None else count(option, text, least)
 

@@ -10,11 +10,15 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, ClassVar, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from flux.job import _jobspec_build as build
 from flux.job import _jobspec_check as check
+from flux.job import _jobspec_forms as forms
 from flux.job._jobspec_attributes import JobspecAttributes
+
+if TYPE_CHECKING:
+    from flux.job.batch_config import BatchConfig
 
 __all__ = ["Jobspec", "JobspecV1", "validate_jobspec"]
 
@@ -124,8 +128,9 @@ class JobspecV1(Jobspec):
     ) -> JobspecV1:
         """A job of ``num_tasks`` copies of ``command``, over ``num_nodes`` nodes when given.
 
-        options: duration, environment (default: the caller's), cwd, name, queue, stdin, stdout, stderr,
-        unbuffered.  Use setters for anything else.
+        options: duration, environment (default: the caller's), env_expand, rlimits, cwd, name, queue, bank; input,
+        output, error (or stdin, stdout, stderr: paths of files), label_io, unbuffered.  apply_options() and setters do
+        the rest.
         """
         resources = build.slot_resources(num_tasks, cores_per_task, gpus_per_task, num_nodes, exclusive)
         return cls._make(resources, build.task(_command(command), num_tasks, num_nodes), options)
@@ -165,12 +170,12 @@ class JobspecV1(Jobspec):
         num_nodes: int | None = None,
         broker_opts: Iterable[str] | None = None,
         exclusive: bool = False,
-        conf: Mapping[str, Any] | None = None,
+        conf: Mapping[str, Any] | BatchConfig | str | None = None,
         **options: Any,
     ) -> JobspecV1:
         """A Flux instance whose initial program is ``command`` (may be empty), one broker per node.
 
-        conf: configuration of the new instance.  options: as for from_command().
+        conf: configuration of the new instance, or a value for BatchConfig.  options: as for from_command().
         """
         resources = build.slot_resources(num_slots, cores_per_slot, gpus_per_slot, num_nodes, exclusive)
         broker = ["flux", "broker", *(broker_opts or ())]
@@ -182,7 +187,7 @@ class JobspecV1(Jobspec):
         jobspec.setattr_shell_option("mpi", "none")
         jobspec.setattr_shell_option("exit-timeout", "none")
         if conf is not None:
-            jobspec.add_file("conf.json", conf)
+            jobspec.add_file("conf.json", forms.configuration(conf))
         return jobspec
 
     @classmethod
@@ -196,6 +201,8 @@ class JobspecV1(Jobspec):
         gpus_per_slot: int | None = None,
         num_nodes: int | None = None,
         broker_opts: Iterable[str] | None = None,
+        exclusive: bool = False,
+        conf: Mapping[str, Any] | BatchConfig | str | None = None,
         **options: Any,
     ) -> JobspecV1:
         """A Flux instance that runs ``script`` (its text, starting with #!) with ``args``, then ends.
@@ -211,25 +218,105 @@ class JobspecV1(Jobspec):
             gpus_per_slot,
             num_nodes,
             broker_opts,
+            exclusive,
+            conf,
             **{"name": jobname, **options},
         )
         jobspec.add_file("script", script if "\n" in script else f"{script}\n", perms=0o700)
         return jobspec
+
+    # --- what commands make -----------------------------------------------------------------
+
+    @classmethod
+    def from_submit(
+        cls,
+        command: Iterable[str],
+        *,
+        ntasks: int = 1,
+        nodes: int | None = None,
+        cores_per_task: int = 1,
+        gpus_per_task: int | None = None,
+        exclusive: bool = False,
+        **options: Any,
+    ) -> JobspecV1:
+        """The job that ``flux submit`` makes of these options.
+
+        options: name, queue, bank, cwd (default: the present one), output, error, input, label_io, unbuffered; all
+        that apply_options() takes; and those of plugins of ``flux submit`` (see flux.cli.plugin).  The environment and
+        resource limits are the caller's unless env and rlimit say otherwise.
+        """
+        sizes = {"ntasks": ntasks, "nodes": nodes, "cores_per_task": cores_per_task, "gpus_per_task": gpus_per_task}
+        return forms.submitted(cls, _command(command), {**sizes, "exclusive": exclusive, **options})
+
+    @classmethod
+    def from_alloc(
+        cls,
+        *,
+        nslots: int | None = None,
+        nodes: int | None = None,
+        cores_per_slot: int = 1,
+        gpus_per_slot: int | None = None,
+        exclusive: bool = False,
+        broker_opts: Iterable[str] | None = None,
+        conf: Mapping[str, Any] | BatchConfig | str | None = None,
+        bg: bool = False,
+        **options: Any,
+    ) -> JobspecV1:
+        """The instance that ``flux alloc`` starts with these options: nslots, or nodes alone for whole ones.
+
+        bg: it has no initial program, as with ``--bg``.  options: as for from_submit().
+        """
+        sizes = {"nslots": nslots, "nodes": nodes, "cores_per_slot": cores_per_slot, "gpus_per_slot": gpus_per_slot}
+        more = {"exclusive": exclusive, "broker_opts": broker_opts, "conf": conf, "bg": bg}
+        return forms.allocated(cls, {**sizes, **more, **options})
+
+    @classmethod
+    def from_batch(
+        cls,
+        script: str | os.PathLike[str] | None = None,
+        *,
+        content: str | None = None,
+        nslots: int | None = None,
+        nodes: int | None = None,
+        cores_per_slot: int = 1,
+        gpus_per_slot: int | None = None,
+        exclusive: bool = False,
+        broker_opts: Iterable[str] | None = None,
+        conf: Mapping[str, Any] | BatchConfig | str | None = None,
+        wrap: bool = False,
+        **options: Any,
+    ) -> JobspecV1:
+        """The instance that ``flux batch`` starts for the script in a file, or for one with this content.
+
+        wrap: put ``#!/bin/sh`` before a script that names no interpreter.  options: as for from_submit(); the default
+        of name is the file's, or "batch", that of output "flux-{{id}}.out".
+        """
+        sizes = {"nslots": nslots, "nodes": nodes, "cores_per_slot": cores_per_slot, "gpus_per_slot": gpus_per_slot}
+        more = {"exclusive": exclusive, "broker_opts": broker_opts, "conf": conf}
+        return forms.batched(cls, script, content, wrap, {**sizes, **more, **options})
+
+    def apply_options(self, args: Any = None, *, prog: str | None = None, **options: Any) -> JobspecV1:
+        """Put options of the commands that submit jobs into this jobspec; returns it.
+
+        args: an object with options as attributes, which count less than keywords.
+        prog: the command whose plugins are asked: "submit", "run", "alloc" or "batch".
+        options: env, rlimit, dependency, requires, add_file (lists of str, each as the option of that name takes it);
+        signal, taskmap (str); time_limit (seconds, or a Flux Standard Duration); shell_options, attributes (dict by
+        dotted keys); options of plugins.  What is not given changes nothing; ``env=[]`` sets the caller's environment.
+        Raises TypeError for an unknown option, ValueError for a value that makes no sense.
+        """
+        from flux.cli.apply import apply_options, gathered
+
+        apply_options(self, gathered(prog, options, args))
+        return self
 
     @classmethod
     def _make(cls, resources: Any, task: Any, options: dict[str, Any]) -> JobspecV1:
         jobspec = cls(resources, [task], attributes={"system": {"duration": 0}})
         if options.get("environment") is None:
             options = options | {"environment": os.environ}
-        for option, value in options.items():
-            if option not in _OPTIONS:
-                raise TypeError(f"unknown option '{option}', expected one of {', '.join(_OPTIONS)}")
-            if value is not None:
-                setattr(jobspec, option, value)
+        forms.set_basic_options(jobspec, options)
         return jobspec
-
-
-_OPTIONS = ("cwd", "duration", "environment", "name", "queue", "stderr", "stdin", "stdout", "unbuffered")
 
 
 def validate_jobspec(

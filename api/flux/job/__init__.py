@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # typing takes longer to import than a small command take
 
 _NAMES = {
     "AnnotationsInfo": "info",
+    "BatchConfig": "batch_config",
     "EventLogEvent": "event",
     "ExceptionInfo": "info",
     "FluidGenerator": "fluid",
@@ -78,6 +79,7 @@ _NAMES = {
 install(__name__, _NAMES)
 
 if TYPE_CHECKING:
+    from flux.job.batch_config import BatchConfig as BatchConfig
     from flux.job.event import EventLogEvent as EventLogEvent
     from flux.job.event import JobEventWatchFuture as JobEventWatchFuture
     from flux.job.event import JobException as JobException

@@ -81,6 +81,15 @@ class JobspecAttributes:
         self.setattr("system.queue", queue)
 
     @property
+    def bank(self) -> str | None:
+        """The bank that is charged."""
+        return self._text("system.bank")
+
+    @bank.setter
+    def bank(self, bank: str) -> None:
+        self.setattr("system.bank", bank)
+
+    @property
     def name(self) -> str | None:
         """The job's name."""
         return self._text("system.job.name")
@@ -135,6 +144,8 @@ class JobspecAttributes:
     @stderr.setter
     def stderr(self, path: str | os.PathLike[str]) -> None:
         self._set_io("output.stderr", path)
+
+    input, output, error = stdin, stdout, stderr
 
     @property
     def unbuffered(self) -> bool:

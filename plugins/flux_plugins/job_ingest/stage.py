@@ -149,6 +149,17 @@ class Stage(ABC):
         return {**(self._crew.stats() if self._crew else idle), "requests": self.requests, "errors": self.errors}
 
 
+def _site_validates() -> bool:
+    """Whether plugins of the commands that submit have a say: a site's code, so that workers run it."""
+    from flux.cli.plugin import registry
+
+    try:
+        plugins = registry("validate")
+    except (OSError, ValueError):
+        return True  # a worker says what is wrong with a plugin, to who submits
+    return plugins is not None and plugins.validates
+
+
 class Validator(Stage):
     """Whether a job may be submitted. Without plugins in the configuration it is the check of jobspecs alone."""
 
@@ -166,7 +177,11 @@ class Validator(Stage):
         self._enabled = not Settings(self.name, conf).disabled
 
     def _is_wanted(self, settings: Settings, conf: Mapping[str, Any]) -> bool:
-        return not settings.disabled and (settings.plugins is not None or bool(settings.args))
+        is_asked = settings.plugins is not None or bool(settings.args)
+        return not settings.disabled and (is_asked or _site_validates())
+
+    def _is_light(self, settings: Settings) -> bool:
+        return super()._is_light(settings) and not _site_validates()
 
     def _stack(self, settings: Settings, conf: Mapping[str, Any]) -> Any:
         from flux.job.validator import JobValidator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from flux.cli.plugin import registry
 from flux.job.Jobspec import validate_jobspec
 from flux.job.validator import ValidatorJobInfo, ValidatorPlugin
 
@@ -11,7 +12,7 @@ __all__ = ["JobspecValidator"]
 
 
 class JobspecValidator(ValidatorPlugin):
-    """A jobspec is well formed, and of the version required"""
+    """A jobspec is well formed, of the version required, and good for the plugins of the commands that submit"""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -24,6 +25,9 @@ class JobspecValidator(ValidatorPlugin):
         self._version = None if args.require_version == "any" else int(args.require_version)
         if self._version not in (None, 1):
             raise ValueError(f"--require-version: there is version 1, not {self._version}")
+        self._plugins = registry("validate")
 
     def validate(self, job: ValidatorJobInfo) -> None:
-        validate_jobspec(job.jobspec, require_version=self._version)
+        _, jobspec = validate_jobspec(job.jobspec, require_version=self._version)
+        if self._plugins is not None:
+            self._plugins.validate(jobspec)
