@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import TypeVar
 
 from flux.errors import ProtocolError
 from flux.message import EVENT, Message, decode_parts, encode_parts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Buffer = TypeVar("Buffer", bytes, memoryview)
 
 __all__ = ["LARGE", "MAX_MESSAGE", "FrameDecoder", "encode_frame", "encode_pieces", "without"]
 
@@ -25,8 +30,6 @@ _GROWTH = 32
 
 _pack_long = struct.Struct(">BI").pack
 _unpack_u32 = struct.Struct(">I").unpack_from
-
-Buffer = TypeVar("Buffer", bytes, memoryview)
 
 
 def encode_frame(msg: Message) -> bytes:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
 
 __all__ = ["Future", "NextFuture", "WaitAllFuture"]

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from errno import ENOENT
-from typing import Any, TypeAlias, overload
 
 from flux.idset import IDset
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias, overload
 
 __all__ = ["Hostlist", "HostlistIterator", "HostlistLike", "decode"]
 
@@ -127,10 +130,13 @@ class Hostlist:
     def __eq__(self, other: object) -> bool:
         return self._hosts == other._hosts if isinstance(other, Hostlist) else NotImplemented
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice | IDset | Iterable[int]) -> Hostlist: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> str: ...
+        @overload
+        def __getitem__(self, index: slice | IDset | Iterable[int]) -> Hostlist: ...
+
     def __getitem__(self, index: int | slice | IDset | Iterable[int]) -> str | Hostlist:
         """The host at ``index`` (negative counts from the end), or a Hostlist of those at several indices."""
         if isinstance(index, int):

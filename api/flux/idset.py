@@ -11,9 +11,12 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, TypeAlias, overload
 
 from flux.constants import IDSET_FLAG_BRACKETS, IDSET_FLAG_RANGE, IDSET_INVALID_ID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias, overload
 
 __all__ = ["IDset", "IDsetIterator", "IDsetLike", "decode"]
 
@@ -179,10 +182,13 @@ class IDset:
     def __contains__(self, i: object) -> bool:
         return isinstance(i, int) and i >= 0 and bool(bisect_right(self._b, i) & 1)
 
-    @overload
-    def __getitem__(self, i: int) -> bool: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[bool]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, i: int) -> bool: ...
+        @overload
+        def __getitem__(self, i: slice) -> list[bool]: ...
+
     def __getitem__(self, i: int | slice) -> bool | list[bool]:
         """Membership by subscript, as of a bitmap: ``ids[3]`` is True when 3 is in the set."""
         if isinstance(i, slice):

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, cast
 
-import msgspec
-
+from flux import jsontext
 from flux.errors import FluxError, ProtocolError
+
+TYPE_CHECKING = False  # typing takes longer to import than the rest of what this needs
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = [
     "ANY",
@@ -46,18 +50,6 @@ _pack_proto = struct.Struct(">BBBBIIII").pack
 _unpack_proto = struct.Struct(">BBBBIIII").unpack
 
 
-def _plain(obj: Any) -> Any:
-    """What JSON can hold of a value it cannot: numbers and strings of a class of their own (such as JobID)."""
-    for type in (int, float, str):
-        if isinstance(obj, type):
-            return type(obj)
-    raise TypeError(f"{obj.__class__.__name__} is not JSON")
-
-
-_json_encode = msgspec.json.Encoder(enc_hook=_plain).encode
-_json_decode = msgspec.json.Decoder().decode
-
-T = TypeVar("T")
 _TYPE_NAMES = {REQUEST: "request", RESPONSE: "response", EVENT: "event", CONTROL: "control"}
 
 
@@ -187,6 +179,8 @@ class Message:
 
     def decode(self, type: type[T]) -> T:
         """The payload as a struct type. ProtocolError (EPROTO) names the field that does not fit."""
+        import msgspec
+
         try:
             if self._obj is not None:
                 return msgspec.convert(self._obj, type)
@@ -235,8 +229,8 @@ class Message:
 
 def _decode_json(raw: bytes) -> Any:
     try:
-        obj = _json_decode(raw[:-1] if raw[-1:] == b"\0" else raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        obj = jsontext.decode(raw[:-1] if raw[-1:] == b"\0" else raw)
+    except jsontext.errors() as exc:
         raise ProtocolError(f"payload is not JSON: {exc}") from None
     if not isinstance(obj, dict):
         raise ProtocolError(f"JSON payload must be an object, not {type(obj).__name__}")
@@ -245,8 +239,8 @@ def _decode_json(raw: bytes) -> Any:
 
 def _encode_json(obj: Any) -> bytes:
     try:
-        return _json_encode(obj) + b"\0"
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        return jsontext.encode(obj) + b"\0"
+    except jsontext.errors() as exc:
         raise ProtocolError(f"payload cannot be written as JSON: {exc}") from None
 
 
@@ -345,5 +339,5 @@ def __getattr__(name: str) -> Any:
     if name == "MessageWatcher":
         from flux.core.watchers import MessageWatcher
 
-        return cast(Any, MessageWatcher)
+        return MessageWatcher
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

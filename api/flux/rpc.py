@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from flux.errors import FluxError
 from flux.future import Future
 from flux.message import FLAG_NORESPONSE, FLAG_STREAMING, NODEID_ANY, Message
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from flux.core.base import Handle
+
+    T = TypeVar("T")
 
 __all__ = ["RPC"]
 
-T = TypeVar("T")
 _RPC_NORESPONSE, _RPC_STREAMING = 1, 2
 _RPC_FLAGS = _RPC_NORESPONSE | _RPC_STREAMING
 

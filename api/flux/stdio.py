@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from flux.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Chunk", "decode_io", "encode_io"]
 
 
-class Chunk(NamedTuple):
+class Chunk:
     """Part of a stream.
 
     Attributes:
@@ -21,10 +24,13 @@ class Chunk(NamedTuple):
         eof: True when the stream ends here.
     """
 
-    stream: str
-    rank: str
-    data: bytes
-    eof: bool
+    __slots__ = ("data", "eof", "rank", "stream")
+
+    def __init__(self, stream: str, rank: str, data: bytes, eof: bool) -> None:
+        self.stream = stream
+        self.rank = rank
+        self.data = data
+        self.eof = eof
 
 
 def encode_io(stream: str, rank: str, data: bytes = b"", eof: bool = False) -> dict[str, Any]:

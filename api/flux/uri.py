@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, NoReturn
 
 from flux.core.connect import resolve_uri
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from flux.core.handle import Flux
     from flux.job.JobID import JobID
 

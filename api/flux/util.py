@@ -11,11 +11,12 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from datetime import datetime
+    from typing import Any, NoReturn
 
     from flux.arguments import ColorAction as ColorAction
     from flux.arguments import FilterAction as FilterAction

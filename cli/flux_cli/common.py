@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flux_cli.errors import CommandError, UsageError
-from flux_cli.quick_import import import_msgspec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ def warn(name: str, text: str) -> None:
 
 def open_flux(uri: str | None = None) -> Flux:
     """A connection to the enclosing instance, or the one at uri. FluxError when there is none."""
-    import_msgspec()
     from flux.core.handle import Flux
 
     return Flux(uri)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flux_cli.common import die
-from flux_cli.quick_import import import_msgspec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ __all__ = ["resolve"]
 
 def resolve(target: str, wait: bool = False) -> JobURI:
     """As `flux.uri.resolve`. CommandError when there is no such thing, or it has no URI."""
-    import_msgspec()
     from flux import uri
 
     try:

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux.errors import ProtocolError
-from flux.stdio import Chunk, decode_io, encode_io
+from flux.stdio import decode_io, encode_io
 
 
 @given(st.binary(), st.booleans())
 def test_any_bytes_survive(data: bytes, eof: bool) -> None:
     obj = json.loads(json.dumps(encode_io("stdout", "3", data, eof)))
-    assert decode_io(obj) == Chunk("stdout", "3", data, eof)
+    chunk = decode_io(obj)
+    assert (chunk.stream, chunk.rank, chunk.data, chunk.eof) == ("stdout", "3", data, eof)
 
 
 def test_text_stays_text_and_eof_is_a_boolean() -> None:

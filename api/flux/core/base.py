@@ -8,7 +8,6 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 from flux.core.session import Session
 from flux.errors import FluxError
@@ -23,6 +22,10 @@ from flux.message import (
     Message,
 )
 from flux.rpc import RPC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Handle", "log_entry"]
 

@@ -7,7 +7,6 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from flux.core.base import Handle
 from flux.core.connect import open_socket, receive_from, resolve_uri
@@ -18,7 +17,10 @@ from flux.errors import FluxError, ProtocolError
 from flux.frames import FrameDecoder, encode_pieces, without
 from flux.message import Message
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn, Self
+
     from flux.core.watchers import MessageWatcher
     from flux.rpc import RPC
 

@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
 
 from flux.core.connection import BlockingHandle
 from flux.core.reactor import Reactor
 from flux.core.watchers import FDWatcher, MessageWatcher, SignalWatcher, TimerWatcher
 from flux.errors import FluxError
 from flux.message import ANY, EVENT, REQUEST, RESPONSE, Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Flux"]
 

@@ -12,9 +12,12 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from flux.errors import FluxError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Reactor", "Timer"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from flux.errors import FluxError
 from flux.message import FLAG_NORESPONSE, FLAG_STREAMING, RESPONSE, Message
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.rpc import RPC
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from flux.errors import FluxError
 from flux.future import Future
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.base import Handle
 

@@ -10,12 +10,14 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
 
 from flux.core.reactor import FLUX_POLLIN, Timer
 from flux.message import RESPONSE, Message
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.handle import Flux
     from flux.core.reactor import Reactor
 

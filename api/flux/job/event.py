@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from flux import jsontext
 from flux.errors import FluxError
 from flux.message import FLAG_STREAMING, Message
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
 
 __all__ = [
@@ -33,7 +34,13 @@ MAIN_EVENTS = frozenset(
 
 _TOPIC = "job-info.eventlog-watch"
 _CANCEL_TOPIC = "job-info.eventlog-watch-cancel"
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _read(line: str | bytes) -> dict[str, Any]:
+    event = jsontext.decode(line)
+    if not isinstance(event, dict):
+        raise ValueError(f"an event is a JSON object, not {type(event).__name__}")
+    return event
 
 
 class EventLogEvent:
@@ -51,7 +58,7 @@ class EventLogEvent:
     __slots__ = ("context", "name", "timestamp")
 
     def __init__(self, event: str | bytes | Mapping[str, Any]) -> None:
-        entry = _decode(event) if isinstance(event, str | bytes) else event
+        entry = _read(event) if isinstance(event, str | bytes) else event
         self.timestamp: float = entry["timestamp"]
         self.name: str = entry["name"]
         self.context: dict[str, Any] = entry.get("context") or {}
@@ -80,7 +87,7 @@ class EventLogEvent:
     @property
     def context_string(self) -> str:
         """The context as JSON, "" when there is none."""
-        return msgspec.json.encode(self.context).decode() if self.context else ""
+        return jsontext.encode(self.context).decode() if self.context else ""
 
     def __str__(self) -> str:
         return f"{self.timestamp:.6f} {self.name} {self.context_string}".rstrip()

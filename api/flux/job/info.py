@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 from flux.job._info_text import begin_time, emoji, exit_reason
 from flux.job.JobID import JobID
 from flux.uri import JobURI
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.job.info_format import JobInfoFormat as JobInfoFormat
 
 __all__ = [
@@ -117,7 +119,7 @@ class ExceptionInfo:
         return dict(vars(self))
 
 
-class InfoList(list[Any]):
+class InfoList(list["Any"]):
     """A list that shows as its items joined by commas."""
 
     def __str__(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
 
 __all__ = ["cancel", "cancel_async", "kill", "kill_async", "raise_async", "raise_exception"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from flux.constants import (
     FLUX_JOB_RESULT_CANCELED,
@@ -29,7 +28,10 @@ from flux.job.info import JobInfo
 from flux.job.JobID import JobID
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
 
 __all__ = [

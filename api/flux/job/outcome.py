@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from flux.constants import (
     FLUX_JOB_RESULT_CANCELED,
     FLUX_JOB_RESULT_COMPLETED,
@@ -12,7 +10,10 @@ from flux.constants import (
     FLUX_JOB_STATE_INACTIVE,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.job.event import EventLogEvent
 
 __all__ = ["JobResult", "result_number"]

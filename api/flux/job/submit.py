@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from binascii import b2a_base64
-from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from flux import jsontext
 from flux.constants import (
     FLUX_JOB_DEBUG,
     FLUX_JOB_NOVALIDATE,
@@ -19,7 +17,10 @@ from flux.errors import FluxError
 from flux.job.JobID import JobID
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
     from flux.job.Jobspec import Jobspec
 
@@ -83,7 +84,7 @@ def encode_jobspec(jobspec: Jobspec | str | bytes | dict[str, Any]) -> bytes:
     spec = jobspec if isinstance(jobspec, dict) else getattr(jobspec, "jobspec", None)
     if not isinstance(spec, dict):
         raise FluxError(errno.EINVAL, f"a jobspec is a Jobspec, a dict or JSON text, not {type(jobspec).__name__}")
-    return msgspec.json.encode(spec)
+    return jsontext.encode(spec)
 
 
 def wrap(flux_handle: Handle, jobspec: bytes) -> str:

@@ -130,7 +130,7 @@ class Input:
 
     def _record(self, chunk: Chunk) -> None:
         if self._shell.journal is not None:
-            self._shell.journal.append("input", "data", encode_io(*chunk))
+            self._shell.journal.append("input", "data", encode_io(chunk.stream, chunk.rank, chunk.data, chunk.eof))
 
     def _pass_on(self, chunk: Chunk, payload: Any, ranks: IDset | None) -> None:
         for shell_rank in self._shell.others():
