@@ -75,12 +75,12 @@ def stdin_ranks(text: str | None) -> str | None:
 
 def encode(spec: dict[str, Any]) -> bytes:
     """A jobspec as JSON. Bytes of the environment or of arguments that are no UTF-8 become U+FFFD."""
-    from msgspec import json
+    from flux import jsontext
 
     try:
-        return json.encode(spec)
+        return jsontext.encode(spec)
     except UnicodeEncodeError:
-        return json.encode(_clean(spec))
+        return jsontext.encode(_clean(spec))
 
 
 def _clean(value: Any) -> Any:
