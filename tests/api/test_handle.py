@@ -177,8 +177,8 @@ def test_watchers(handle: Any) -> None:
             watcher.stop()
             os.write(write, b"x")
 
-    def readable(flux_handle: Any, watcher: Any, _events: int, _args: Any) -> None:
-        log.append(os.read(read, 1))
+    def readable(flux_handle: Any, watcher: Any, fd: int, _events: int, _args: Any) -> None:
+        log.append(os.read(fd, 1))
         watcher.stop()
         os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -193,6 +193,52 @@ def test_watchers(handle: Any) -> None:
     assert log == ["tick", "tick", "tick", b"x", signal.SIGUSR1]
     os.close(read)
     os.close(write)
+
+
+def test_watchers_of_the_loop_bring_in_work_from_elsewhere(handle: Any) -> None:
+    work, log = [1, 2, 3], []
+    idle = handle.idle_watcher_create()
+
+    def prepare(*_: Any) -> None:
+        log.append("prepare")
+        if work:
+            idle.start()
+
+    def check(_handle: Any, watcher: Any, _events: int, args: Any) -> None:
+        log.append((args, work.pop()))
+        idle.stop()
+        if not work:
+            watcher.stop()
+            first.stop()
+
+    first = handle.prepare_watcher_create(prepare).start()
+    handle.check_watcher_create(check, args="check").start()
+    handle.reactor_run()
+    assert log == ["prepare", ("check", 3), "prepare", ("check", 2), "prepare", ("check", 1)]
+
+
+def test_a_watcher_that_does_not_count_lets_the_reactor_end(handle: Any) -> None:
+    log: list[str] = []
+    timer = handle.timer_watcher_create(3600, lambda *_: log.append("late")).start().unref()
+    with handle.timer_watcher_create(0.001, lambda *_: log.append("soon")):
+        handle.reactor_run()
+    assert log == ["soon"]
+    timer.ref().reset(after=0.001)
+    handle.reactor_run()
+    assert log == ["soon", "late"]
+    timer.stop()
+
+
+def test_configuration_by_key(handle: Any) -> None:
+    assert handle.conf_get() == handle.rpc("config.get").get()
+    assert handle.conf_get("no.such.key", default=3) == 3
+
+
+def test_attributes_can_be_removed(handle: Any) -> None:
+    handle.attr_set("test.attr", "x")
+    handle.attr_remove("test.attr")
+    with pytest.raises(FileNotFoundError):
+        handle.attr_get("test.attr")
 
 
 def test_message_watchers_and_recv(handle: Any) -> None:

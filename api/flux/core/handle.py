@@ -11,7 +11,7 @@ from functools import partial
 
 from flux.core.connection import BlockingHandle
 from flux.core.reactor import Reactor
-from flux.core.watchers import FDWatcher, MessageWatcher, SignalWatcher, TimerWatcher
+from flux.core.watchers import FDWatcher, MessageWatcher, SignalWatcher, TimerWatcher, Watcher
 from flux.errors import FluxError
 from flux.message import ANY, EVENT, REQUEST, RESPONSE, Message
 
@@ -42,6 +42,7 @@ class Flux(BlockingHandle):
         super().__init__(url, reconnect)
         self._queue: deque[Message] = deque()
         self._subscriptions: dict[str, int] = {}
+        self._conf: Any = None
 
     def deliver(self, msg: Message) -> None:
         for watcher in self._watchers:
@@ -71,6 +72,23 @@ class Flux(BlockingHandle):
     def attr_set(self, attr_name: str, value: str) -> None:
         """Set a broker attribute. FluxError EPERM when it is immutable, ENOENT when it is unknown."""
         self.rpc("attr.set", {"name": attr_name, "value": value}).get()
+
+    def attr_remove(self, attr: str) -> None:
+        """Remove a broker attribute. FluxError EPERM when it is immutable, ENOENT when it is unknown."""
+        self.rpc("attr.rm", {"name": attr}).get()
+        self.attr_cache.pop(attr, None)
+
+    def conf_get(self, key: str | None = None, default: Any = None, update: bool = False) -> Any:
+        """The instance's configuration, asked for once by a handle: all of it, or the value at a dotted key.
+
+        Args:
+            default: what there is where the key is not set. update: ask again.
+        """
+        from flux.treedict import get_treedict
+
+        if update or self._conf is None:
+            self._conf = self.rpc("config.get").get()
+        return self._conf if key is None else get_treedict(self._conf, key, default)
 
     def log(self, level: int, fstring: str) -> None:
         self.get_rank()  # a log line carries its broker's rank
@@ -235,6 +253,21 @@ class Flux(BlockingHandle):
 
     def signal_watcher_create(self, signum: int, callback: Callable[..., Any], args: Any = None) -> SignalWatcher:
         return SignalWatcher(self, signum, callback, args)
+
+    def prepare_watcher_create(self, callback: Callable[..., Any], args: Any = None) -> Watcher:
+        from flux.core.loop_watchers import PrepareWatcher
+
+        return PrepareWatcher(self, callback, args)
+
+    def check_watcher_create(self, callback: Callable[..., Any], args: Any = None) -> Watcher:
+        from flux.core.loop_watchers import CheckWatcher
+
+        return CheckWatcher(self, callback, args)
+
+    def idle_watcher_create(self, callback: Callable[..., Any] | None = None, args: Any = None) -> Watcher:
+        from flux.core.loop_watchers import IdleWatcher
+
+        return IdleWatcher(self, callback, args)
 
     def msg_watcher_create(
         self,

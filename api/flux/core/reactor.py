@@ -53,6 +53,7 @@ class Reactor:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._soon: deque[Callable[[], Any]] = deque()
+        self.phases: dict[str, list[Callable[[], Any]]] = {"prepare": [], "check": [], "idle": []}
         self._refs = 0
         self._stopped = False
         self._failed = False
@@ -109,16 +110,24 @@ class Reactor:
 
     def run_once(self, timeout: float = -1.0) -> None:
         """Wait for something to do, at most timeout seconds (negative: any time), and do it."""
-        for fd, events in self._epoll.poll(self._wait_time(timeout)):
+        self._run_phase("prepare")
+        ready = self._epoll.poll(self._wait_time(timeout))
+        self._run_phase("check")
+        for fd, events in ready:
             callback = self._fds.get(fd)
             if callback is not None:
                 callback(_from_epoll(events))
         self._run_timers()
         for _ in range(len(self._soon)):
             self._soon.popleft()()
+        self._run_phase("idle")
+
+    def _run_phase(self, name: str) -> None:
+        for callback in tuple(self.phases[name]):
+            callback()
 
     def _wait_time(self, timeout: float) -> float:
-        if self._soon:
+        if self._soon or self.phases["idle"]:
             return 0.0
         while self._timers and not self._timers[0][2].active:
             heapq.heappop(self._timers)

@@ -16,7 +16,7 @@ from flux.message import RESPONSE, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from flux.core.handle import Flux
     from flux.core.reactor import Reactor
@@ -25,36 +25,54 @@ __all__ = ["FDWatcher", "MessageWatcher", "SignalWatcher", "TimerWatcher", "Watc
 
 
 class Watcher(ABC):
-    """Base: callback(handle, watcher, events_or_message, args) from the reactor, between start and stop."""
+    """Base: calls callback(handle, watcher, ..., args) from the reactor, between start and stop."""
 
     def __init__(self, flux_handle: Flux, callback: Callable[..., Any], args: Any = None) -> None:
         self.flux_handle = flux_handle
         self.callback = callback
         self.args = args
         self.active = False
+        self._counts = True
 
     @property
     def reactor(self) -> Reactor:
         return self.flux_handle.get_reactor()
 
-    def start(self) -> None:
+    def start(self) -> Self:
         if not self.active:
             self.active = True
-            self.reactor.incref()
+            if self._counts:
+                self.reactor.incref()
             self._start()
+        return self
 
-    def stop(self) -> None:
+    def stop(self) -> Self:
         if self.active:
             self.active = False
-            self.reactor.decref()
+            if self._counts:
+                self.reactor.decref()
             self._stop()
+        return self
+
+    def unref(self) -> Self:
+        """Let the reactor end while this watcher is started."""
+        if self._counts and self.active:
+            self.reactor.decref()
+        self._counts = False
+        return self
+
+    def ref(self) -> Self:
+        """Undo unref()."""
+        if not self._counts and self.active:
+            self.reactor.incref()
+        self._counts = True
+        return self
 
     def destroy(self) -> None:
         self.stop()
 
-    def __enter__(self) -> Watcher:
-        self.start()
-        return self
+    def __enter__(self) -> Self:
+        return self.start()
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
@@ -93,6 +111,13 @@ class TimerWatcher(Watcher):
         if self._timer is not None:
             self._timer.cancel()
 
+    def reset(self, after: float | None = None, repeat: float | None = None) -> None:
+        """Start it anew, with other times where they are given."""
+        self.stop()
+        self.after = self.after if after is None else after
+        self.repeat = self.repeat if repeat is None else repeat
+        self.start()
+
     def _fire(self) -> None:
         if not self.repeat:
             self.stop()
@@ -100,7 +125,10 @@ class TimerWatcher(Watcher):
 
 
 class FDWatcher(Watcher):
-    """Fire while a descriptor is ready; events is a mask of FLUX_POLLIN, FLUX_POLLOUT, FLUX_POLLERR."""
+    """Fire callback(handle, watcher, fd, events, args) while a descriptor is ready.
+
+    events: a mask of FLUX_POLLIN, FLUX_POLLOUT, FLUX_POLLERR.
+    """
 
     def __init__(
         self,
@@ -121,7 +149,7 @@ class FDWatcher(Watcher):
         self.reactor.remove_fd(self.fd)
 
     def _fire(self, events: int) -> None:
-        self.callback(self.flux_handle, self, events, self.args)
+        self.callback(self.flux_handle, self, self.fd, events, self.args)
 
 
 class SignalWatcher(Watcher):
@@ -186,3 +214,11 @@ class MessageWatcher(Watcher):
 
     def fire(self, msg: Message) -> None:
         self.callback(self.flux_handle, self, msg, self.args)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("CheckWatcher", "IdleWatcher", "PrepareWatcher"):
+        from flux.core import loop_watchers
+
+        return getattr(loop_watchers, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
