@@ -97,6 +97,7 @@ class ShellCore:
         self.logs_by_plugin = False
         """True once plugins are initialised; what is logged before waits for that."""
         self._early_log: list[tuple[int, str, str]] = []
+        self._is_logging = False
         self.topics: dict[str, list[tuple[str, Callable[[str], None]]]] = {}
         """Plugin name to its (glob of topics, function): for topics that have no specification."""
         stack.on_error = self._hook_failed
@@ -194,7 +195,7 @@ class ShellCore:
                 sys.stderr.write(f"flux-shell[{self.rank}]: ERROR: raising a job exception: {exc}\n")
 
     def log(self, level: int, message: str, component: str = "") -> None:
-        if level > LOG_NOTICE + self.verbose:
+        if level > LOG_NOTICE + self.verbose or self._is_logging:
             return
         if not (self.standalone or self.logs_by_plugin or self._ending):
             self._early_log.append((level, message, component))
@@ -203,7 +204,11 @@ class ShellCore:
             parts = [part for part in (f"flux-shell[{self.rank}]", _LEVELS.get(level), component, message) if part]
             sys.stderr.write(": ".join(parts) + "\n")
         if self.logs_by_plugin:
-            self.call("shell.log", shell=self, level=level, message=message, component=component)
+            self._is_logging = True
+            try:
+                self.call("shell.log", shell=self, level=level, message=message, component=component)
+            finally:
+                self._is_logging = False
 
     def release_log(self) -> None:
         """Log what waited for plugins to be initialised, or was not to see that."""

@@ -214,5 +214,5 @@ class Task:
         except OSError as exc:
             os.write(report, f"{exc.errno or errno.EIO}:{exc.strerror or exc}".encode())
         except BaseException as exc:
-            os.write(report, f"{errno.EINVAL}:{type(exc).__name__}: {exc}".encode())
+            os.write(report, f"{errno.EINVAL}:{str(exc) or type(exc).__name__}".encode())
         os._exit(127)
