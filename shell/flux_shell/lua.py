@@ -78,14 +78,14 @@ class Initrc:
         return logs | {
             "die": shell.die,
             "getenv": self._getenv,
-            "setenv": lambda name, value, overwrite=True: _set(shell.env, name, value, overwrite),
+            "setenv": lambda name, value, overwrite: _set(shell.env, name, value, overwrite),
             "unsetenv": lambda name: _unset(shell.env, name),
             "info": lambda *_: self._state.table(shell.get_info()),
             "rankinfo": self._rankinfo,
         }
 
     def _logger(self, level: int) -> Callable[[Any], None]:
-        return lambda text: self._shell.log(level, str(text))
+        return lambda text: self._shell.log(level, "nil" if text is None else str(text))
 
     def _getenv(self, name: str | None = None) -> Any:
         return self._state.table(self._shell.env) if name is None else self._shell.env.get(name)
@@ -123,7 +123,7 @@ class Initrc:
             "need_task": self._task,
             "task_info": lambda: self._state.table(self._task("info").info()),
             "task_getenv": lambda name: self._task("getenv").env.get(name),
-            "task_setenv": lambda name, value, overwrite=True: _set(self._task("setenv").env, name, value, overwrite),
+            "task_setenv": lambda name, value, overwrite: _set(self._task("setenv").env, name, value, overwrite),
             "task_unsetenv": lambda name: _unset(self._task("unsetenv").env, name),
         }
 
@@ -134,14 +134,17 @@ class Initrc:
         return task
 
 
-def _set(env: dict[str, str], name: Any, value: Any, overwrite: Any) -> None:
+def _set(env: dict[str, str], name: Any, value: Any, overwrite: Any) -> bool:
+    """Set a variable, unless it is there and overwrite is 0 or false; gives what scripts may assert."""
     if not isinstance(name, str) or not name or "=" in name:
         raise ValueError(f"{name!r} is no name of an environment variable")
     if value is None:
         raise ValueError(f"setenv {name}: a value is needed; unsetenv removes a variable")
     if overwrite not in (0, False) or name not in env:
         env[name] = str(value)
+    return True
 
 
-def _unset(env: dict[str, str], name: str) -> None:
+def _unset(env: dict[str, str], name: Any) -> bool:
     env.pop(name, None)
+    return True

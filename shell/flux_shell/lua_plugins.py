@@ -95,7 +95,8 @@ class LuaPlugins:
         topics = {stack.topic_name(hook): hook for hook in self._shell.stack.specs}
         found = [hook for known, hook in topics.items() if fnmatchcase(known, topic)]
         if not found and (hint := nearest(topic, topics)):
-            self._shell.log(LOG_WARNING, f"{name}: the shell itself calls no topic {topic}: {hint}", "lua")
+            text = f"{name}: the shell itself calls no topic {topic}: did you mean {hint}?"
+            self._shell.log(LOG_WARNING, text, "lua")
         return found
 
     def _plugin(self, calls: dict[str, list[Callable[..., Any]]]) -> _LuaPlugin:

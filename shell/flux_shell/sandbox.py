@@ -108,7 +108,7 @@ class LuaState:
         except lua54.LuaMemoryError:
             raise ScriptError(f"{self._files[-1]}: scripts take more than {MEMORY >> 20} MiB of memory") from None
         except lua54.LuaError as exc:
-            raise ScriptError(self._with_whole_path(_first_line(exc))) from None
+            raise ScriptError(self._with_whole_path(_first_line(exc) or self._wordless())) from None
         finally:
             self._depth -= 1
             if not self._depth:
@@ -125,6 +125,9 @@ class LuaState:
     def functions(self, functions: dict[str, Callable[..., Any]]) -> Any:
         """A Lua table of Python functions."""
         return self._lua.table_from(functions)
+
+    def _wordless(self) -> str:
+        return f"{self._files[-1]}: the error is no text"
 
     def _with_whole_path(self, text: str) -> str:
         """Lua shortens long file names to "...END"."""
@@ -160,7 +163,7 @@ def answering(function: Callable[..., Any], passing: tuple[type[Exception], ...]
 
 
 def _first_line(exc: Exception) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0]
+    return next(iter(str(exc).splitlines()), "")
 
 
 def _refuse(_obj: Any, name: Any, _is_setting: bool) -> None:

@@ -83,7 +83,29 @@ def test_an_error_tells_the_whole_path_line_and_callback(tmp_path: Path) -> None
 
 def test_a_topic_that_is_misspelt_is_told(tmp_path: Path) -> None:
     script = 'plugin.register { name = "p", handlers = { { topic = "task.intt", fn = function () end } } }'
-    assert "the shell itself calls no topic task.intt: task.init" in standalone(tmp_path, ["true"], script).stderr
+    told = standalone(tmp_path, ["true"], script).stderr
+    assert "the shell itself calls no topic task.intt: did you mean task.init?" in told
+
+
+def test_missing_arguments_are_told_in_the_words_of_lua(tmp_path: Path) -> None:
+    told = standalone(
+        tmp_path, ["true"], 'shell.log ()\nshell.log ("more", "than", "needed")\nshell.setenv ("A")'
+    ).stderr
+    assert "flux-shell[0]: nil\nflux-shell[0]: more\n" in told
+    assert "initrc.lua:3: setenv A: a value is needed; unsetenv removes a variable" in told
+
+
+def test_an_error_that_is_no_text_is_told_with_its_file(tmp_path: Path) -> None:
+    assert "initrc.lua: the error is no text" in standalone(tmp_path, ["true"], "error ({})").stderr
+
+
+def test_a_plugin_for_all_topics_may_log(tmp_path: Path) -> None:
+    """The example of flux-shell(1): what it logs for shell.log is not passed to itself again."""
+    script = """plugin.register { name = "test", handlers = {
+        { topic = "*", fn = function (topic) shell.log ("topic=" .. topic) end } } }"""
+    result = standalone(tmp_path, ["true"], script)
+    told = [line.rpartition("=")[2] for line in result.stderr.splitlines()]
+    assert (result.returncode, told[:2], told[-1]) == (0, ["shell.init", "shell.post-init"], "shell.exit")
 
 
 def test_an_option_that_is_misspelt_is_told(tmp_path: Path) -> None:
@@ -99,7 +121,7 @@ def test_an_option_that_is_misspelt_is_told(tmp_path: Path) -> None:
     ("script", "expected"),
     [
         ('shell.setenv ("GOT", "/b"); shell.prepend_path ("GOT", "/a"); shell.prepend_path ("GOT", "/b")', "/a:/b"),
-        ('shell.setenv ("GOT", "x"); shell.setenv ("GOT", "y", false)', "x"),
+        ('shell.setenv ("GOT", "x"); assert (shell.setenv ("GOT", "y", false))', "x"),
         ('shell.setenv ("GOT", "x"); shell.setenv ("GONE_A", "y"); shell.env_strip ("^GO")', ""),
         (
             'shell.options.mpi = "openmpi@5"; local n, v = shell.getopt_with_version "mpi"\n'

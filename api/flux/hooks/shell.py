@@ -324,7 +324,7 @@ def shell_output(shell: ShellApi, stream: str, rank: int, data: bytes, eof: bool
 
 @hookspec
 def shell_log(shell: ShellApi, level: int, message: str, component: str) -> None:
-    """A message was logged. An error of an implementation goes to the shell's stderr only."""
+    """A message was logged. An error of an implementation goes to the shell's stderr only, what it logs nowhere."""
 
 
 @hookspec

@@ -2,10 +2,11 @@
 
 local host = ...
 
-local function lift (name)
+-- A function with that many arguments: what is not given is nil, and what is too much is dropped, as ever in Lua.
+local function lift (name, arity)
   local call = host[name]
   return function (...)
-    local done, value = call (...)
+    local done, value = call (table.unpack ({ ... }, 1, arity or 0))
     if done then return value end
     error (value, 2)
   end
@@ -15,11 +16,11 @@ local function table_with (functions, get, set)
   return setmetatable (functions, { __index = get, __newindex = set, __metatable = false })
 end
 
-plugin = table_with ({ load = lift "load", register = lift "register" }, lift "plugin_get", lift "plugin_set")
+plugin = table_with ({ load = lift ("load", 1), register = lift ("register", 1) }, lift ("plugin_get", 2), lift ("plugin_set", 3))
 
 local options = setmetatable ({}, {
-  __index = lift "option_get",
-  __newindex = lift "option_set",
+  __index = lift ("option_get", 2),
+  __newindex = lift ("option_set", 3),
   __pairs = function () return next, lift "options_copy" (), nil end,
   __metatable = false,
 })
@@ -27,9 +28,9 @@ local options = setmetatable ({}, {
 local facts = { info = lift "info", rankinfo = lift "rankinfo", rcpath = lift "rcpath" }
 
 shell = table_with ({
-  log = lift "log", debug = lift "debug", log_error = lift "log_error", die = function (text) host.die (tostring (text)) end,
-  getenv = lift "getenv", setenv = lift "setenv", unsetenv = lift "unsetenv",
-  get_rankinfo = lift "rankinfo",
+  log = lift ("log", 1), debug = lift ("debug", 1), log_error = lift ("log_error", 1), die = function (text) host.die (tostring (text)) end,
+  getenv = lift ("getenv", 1), setenv = lift ("setenv", 3), unsetenv = lift ("unsetenv", 1),
+  get_rankinfo = lift ("rankinfo", 1),
   options = options,
 }, function (_, name) if facts[name] then return facts[name] () end end,
 function (self, name, value)
@@ -38,7 +39,7 @@ function (self, name, value)
 end)
 
 local task_calls = {
-  getenv = lift "task_getenv", setenv = lift "task_setenv", unsetenv = lift "task_unsetenv",
+  getenv = lift ("task_getenv", 1), setenv = lift ("task_setenv", 3), unsetenv = lift ("task_unsetenv", 1),
 }
 local task_info = lift "task_info"
 
