@@ -33,7 +33,10 @@ _SHORT = {"h": "help", "p": "parent", "r": "root", "v": "verbose", "V": "version
 def main() -> int:
     """The console script: run `flux` with the arguments of this process, and end it."""
     _replace_closed_streams()
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        return _end_interrupted()
     _leave(code)
     return code
 
@@ -49,8 +52,18 @@ def _replace_closed_streams() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run `flux ARGV...` and give its exit code."""
+    """Run `flux ARGV...` and give its exit code; KeyboardInterrupt goes on to the caller."""
     return guarded("flux", lambda: _flux(argv))
+
+
+def _end_interrupted() -> int:
+    """End by SIGINT itself: only then a shell ends the loop or the script around the command as well."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _end_at_exit()
+    os.kill(os.getpid(), signal.SIGINT)
+    return INTERRUPTED
 
 
 def _leave(code: int) -> None:
@@ -58,16 +71,19 @@ def _leave(code: int) -> None:
 
     Returns, and leaves the end to the interpreter, while other threads run.
     """
-    import atexit
-
     threading = sys.modules.get("threading")
     if threading is not None and threading.active_count() > 1:
         return
+    if _end_at_exit():
+        os._exit(code)
+
+
+def _end_at_exit() -> bool:
+    """What is done at exit. False when output could not be written."""
+    import atexit
+
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if not _flushed(stream):
-            return
-    os._exit(code)
+    return all([_flushed(sys.stdout), _flushed(sys.stderr)])
 
 
 def _flushed(stream: TextIO | None) -> bool:
@@ -92,8 +108,6 @@ def guarded(name: str, run: lookup.Runner) -> int:
         if isinstance(exc, UsageError) and exc.usage:
             _complain(exc.usage)
         return _fail(name, str(exc), exc.code)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OSError as exc:
         return _os_error(name, exc)
     return code or 0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from typing import Any
 
 from flux.queue import QueueInfo, QueueList
 from flux_cli.common import die, open_flux
-from flux_cli.tables import Format, show
+from flux_cli.tables import Format, Mark, show
 
 _STATE = (
     "?:{queuem:<8.8} ?:{parent:<8.8} {color_enabled}{enabled:>2}{color_off} {color_started}{started:>2}{color_off} "
@@ -62,18 +60,6 @@ HEADINGS = {
 }
 
 
-class Mark(str):
-    """A sign, and the letter that stands for it where it cannot be shown."""
-
-    ascii: str
-
-    def __new__(cls, sign: str, letter: str) -> Mark:
-        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-        mark = super().__new__(cls, sign if unicode else letter)
-        mark.ascii = letter
-        return mark
-
-
 class Range:
     """Smallest and greatest size of a job, as text; `effective`: no greater than the queue is."""
 
@@ -122,7 +108,6 @@ def _mark(yes: bool) -> Mark:
 def list_queues(args: argparse.Namespace) -> int:
     """Print the queues that --queue names, by --format."""
     wanted = list(dict.fromkeys(name for part in args.queue for name in part.split(",") if name))
-    text = args.format or os.environ.get("FLUX_QUEUE_LIST_FORMAT_DEFAULT") or "default"
 
     def rows() -> list[Any]:
         try:
@@ -131,4 +116,5 @@ def list_queues(args: argparse.Namespace) -> int:
         except ValueError as exc:
             die(str(exc))
 
-    return show("flux-queue", rows, text, FORMATS, HEADINGS, header=not args.no_header)
+    text = args.format or "default"
+    return show("flux-queue", rows, text, FORMATS, HEADINGS, header=not args.no_header, subcommand="list")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flux.output_format import OutputFormat
 from flux_cli.common import die
-from flux_cli.formats import named_format
+from flux_cli.formats import format_text
 
-__all__ = ["Format", "show"]
+__all__ = ["Format", "Mark", "show"]
 
 
 class Format(NamedTuple):
@@ -17,6 +18,18 @@ class Format(NamedTuple):
 
     description: str
     text: str
+
+
+class Mark(str):
+    """A sign, and the letter that stands for it where it cannot be shown."""
+
+    ascii: str
+
+    def __new__(cls, sign: str, letter: str) -> Mark:
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        mark = super().__new__(cls, sign if unicode else letter)
+        mark.ascii = letter
+        return mark
 
 
 def show(
@@ -27,25 +40,22 @@ def show(
     headings: Mapping[str, str],
     *,
     header: bool = True,
+    subcommand: str = "",
 ) -> int:
     """Print a table; gives the exit code.
 
     Args:
         command: whose formats these are.
         rows: gets the objects, once the format is known to be right.
-        text: a format, the name of one of `formats`, or "help".
+        text: what --format says (see `format_text`).
         headings: field to heading; no other field may be named.
+        subcommand: whose table in the command's configuration files names more formats.
     """
-    if text == "help":
-        print(f"\nConfigured {command} output formats:\n")
-        for name, known in formats.items():
-            print(f"  {name:<12} {known.description}")
-        return 0
-    if text.startswith("get-config="):
-        _print_config(text.removeprefix("get-config="), formats)
+    chosen = format_text(text, formats, command, table=subcommand)
+    if chosen is None:
         return 0
     try:
-        table = OutputFormat(named_format(text, {name: known.text for name, known in formats.items()}), headings)
+        table = OutputFormat(chosen, headings)
     except ValueError as exc:
         die(str(exc))
     found = list(rows())
@@ -55,9 +65,3 @@ def show(
     for row in shown.sort_items(found):
         print(shown.format(row).rstrip())
     return 0
-
-
-def _print_config(name: str, formats: Mapping[str, Format]) -> None:
-    if name not in formats:
-        die(f"--format: No such format {name}: there are {', '.join(formats)}")
-    print(f"[formats.{name}]\ndescription = \"{formats[name].description}\"\nformat = '''{formats[name].text}'''")

@@ -41,6 +41,16 @@ def test_import_flux_is_light() -> None:
     assert result.stdout == "[]\n"
 
 
+def test_the_system_instance_is_the_default_one(
+    running: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "local").symlink_to(running.uri.removeprefix("local://"))
+    monkeypatch.setattr("flux.installation.RUNDIR", str(tmp_path))
+    monkeypatch.delenv("FLUX_URI", raising=False)
+    with flux.Flux() as handle:
+        assert handle.attr_get("local-uri") == running.uri
+
+
 @pytest.mark.parametrize(
     ("uri", "errnum", "says"),
     [

@@ -200,4 +200,13 @@ def test_full_disk_and_closed_output_are_handled() -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run([FLUX, "help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=50)
     assert result.returncode == 1 and result.stderr == "flux-help: No space left on device\n"
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([FLUX, "version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=50)
+    assert (result.returncode, result.stderr) == (1, "flux-version: No space left on device\n")
     assert subprocess.run(["sh", "-c", f"{FLUX} help >&-"], timeout=50).returncode == 0
+
+
+def test_closed_input_is_empty() -> None:
+    command = ["sh", "-c", f"{FLUX} batch -n1 <&-"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert (result.returncode, "stdin does not appear to start with '#!'" in result.stderr) == (1, True), result.stderr

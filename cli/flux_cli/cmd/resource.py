@@ -15,17 +15,20 @@ from flux_cli.common import Action, Parser, die, dispatch, open_flux, warn
 if TYPE_CHECKING:
     from flux.idset import IDset
 
+_LIST = "{state:>10} ?+:{queue:<5} ?:{propertiesx:<10.10+} {nnodes:>6} +:{ncores:>6} ?+:{ngpus:>5} "
 LIST_FORMATS = {
-    "default": "{state:>10} ?:{queue:<8.8} ?:{properties:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {nodelist}",
-    "rlist": "{state:>10} ?:{queue:<8.8} ?:{properties:<10.10+} {nnodes:>6} {ncores:>6} {ngpus:>5} {rlist}",
+    "default": ("Default flux-resource list format string", _LIST + "{nodelist}"),
+    "rlist": ("Format including resource list details", _LIST + "{rlist}"),
 }
+_STATUS = "{state:>12}{color_up}{up:>2}{color_off} {nnodes:>6} "
 STATUS_FORMATS = {
-    "default": "{state:>12}{up:>2} {nnodes:>6} {nodelist}",
-    "long": "{state:>12}{up:>2} {nnodes:>6} {reason:<30.30+} {nodelist}",
+    "default": ("Default flux-resource status format string", _STATUS + "{nodelist}"),
+    "long": ("Long flux-resource status format string", _STATUS + "+:{reason:<30.30} {nodelist}"),
 }
+_DRAIN = "{time:<12} {state:<8.8} "
 DRAIN_FORMATS = {
-    "default": "{time:<12} {state:<8.8} {reason:<30.30+} {nodelist}",
-    "long": "{time:<12} {state:<8.8} {ranks:<8} {reason:<30.30+} {nodelist}",
+    "long": ("Long flux-resource drain format string", _DRAIN + "{ranks:<8.8+} +:{reason:<30.30} {nodelist}"),
+    "default": ("Default flux-resource drain format string", _DRAIN + "{reason:<30.30+} {nodelist}"),
 }
 LIST_STATES = ("up", "down", "allocated", "free", "all")
 STATUS_STATES = (
@@ -76,13 +79,29 @@ def _states(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from flux_cli.resource_rows import chosen_states, row, show
+    from flux_cli.resource_rows import chosen_states, list_rows, show, show_json, table
 
+    shown = table(args, LIST_FORMATS, "list")
+    if shown is None:
+        return 0
     config, sets = _states(args)
-    states = chosen_states(args.states, LIST_STATES, ("free", "allocated", "down"))
-    rows = [row(state, sets[state], config) for state in states]
+    wanted = {state: sets[state] for state in chosen_states(args.states, LIST_STATES, ("free", "allocated", "down"))}
+    fields = ["state", "propertiesx", "queue"] if args.json else shown.fields
+    rows = list_rows(wanted, fields, config, _queues_shown(args, config))
     skip = bool(args.include) if args.skip_empty is None else args.skip_empty
-    return show([item for item in rows if item.nnodes or not skip], args, LIST_FORMATS)
+    rows = [item for item in rows if item.nnodes or not skip]
+    return show_json(rows) if args.json else show(rows, shown, args)
+
+
+def _queues_shown(args: argparse.Namespace, config: dict[str, Any]) -> list[str]:
+    """Those that --queue names, else those that are neither hidden nor part of another."""
+    if args.queue:
+        return list(args.queue.split(","))
+    from flux_cli.formats import tool_config
+
+    hidden = tool_config("flux-resource", "list").get("hidden-queues", [])
+    queues = config.get("queues") or {}
+    return [name for name, queue in queues.items() if name not in hidden and not queue.get("parent")]
 
 
 def _chosen(args: argparse.Namespace) -> Any:
@@ -122,12 +141,15 @@ def _colour_argument(parser: Parser) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from flux_cli.resource_rows import chosen_states, show
+    from flux_cli.resource_rows import chosen_states, joined_rows, show, show_json, table
 
+    shown = table(args, STATUS_FORMATS, "status")
+    if shown is None:
+        return 0
     states = chosen_states(args.states, STATUS_STATES, _STATUS_DEFAULT)
-    rows = _status_rows(args, states)
     skip = args.states is None or args.skip_empty
-    return show([item for item in rows if item.nnodes or not skip], args, STATUS_FORMATS)
+    rows = [item for item in _status_rows(args, states) if item.nnodes or not skip]
+    return show_json(rows) if args.json else show(joined_rows(rows, shown.fields), shown, args)
 
 
 def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
@@ -147,7 +169,7 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
     shown = select(known, args, config).ranks
     parts = _ranks_by_state(status, known.ranks, allocated, housekeeping)
     offline = IDset(status["offline"])
-    rows = []
+    rows, queues = [], list(config.get("queues") or {})
     for state in itertools.chain.from_iterable(_JOINT_STATES.get(name, (name,)) for name in states):
         halves = [(ranks & shown, info) for ranks, info in parts[state]]
         split = [(ranks - offline, True, info) for ranks, info in halves]
@@ -156,12 +178,14 @@ def _status_rows(args: argparse.Namespace, states: list[str]) -> list[Any]:
             stamp = info.get("timestamp", 0.0)
             online = "online" if is_up else "offline"
             more = {
+                "statex": state,
                 "status": online,
                 "reason": info.get("reason", ""),
                 "timestamp": stamp,
                 "time": short_time(stamp) if stamp else "",
             }
-            rows.append(row(state, known.copy_ranks(ranks), config, up=_mark(is_up, args.color), **more))
+            shown_state = state if is_up else f"{state}*"
+            rows.append(row(shown_state, known.copy_ranks(ranks), config, queues, **_marks(is_up, args.color), **more))
     return rows
 
 
@@ -187,12 +211,13 @@ def _ranks_by_state(
     }
 
 
-def _mark(is_up: bool, colour: str) -> str:
-    encoding = (sys.stdout.encoding or "").lower()
-    text = ("✔" if is_up else "✗") if encoding.startswith("utf") else ("y" if is_up else "n")
+def _marks(is_up: bool, colour: str) -> dict[str, str]:
+    from flux_cli.tables import Mark
+
+    up = Mark("✔", "y") if is_up else Mark("✗", "n")
     if colour == "never" or (colour == "auto" and not sys.stdout.isatty()):
-        return text
-    return f"\033[{32 if is_up else 31}m{text:>2}\033[0m"
+        return {"up": up}
+    return {"up": up, "color_up": "\033[01;32m" if is_up else "\033[01;31m", "color_off": "\033[0;0m"}
 
 
 def _drain_arguments(parser: Parser) -> None:
@@ -235,11 +260,14 @@ def _drain_request(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _list_drained(args: argparse.Namespace) -> int:
-    from flux_cli.resource_rows import show
+    from flux_cli.resource_rows import joined_rows, show, show_json, table
 
+    shown = table(args, DRAIN_FORMATS, "drain")
+    if shown is None:
+        return 0
     rows = [item for item in _status_rows(args, ["drain"]) if item.nnodes]
     rows.sort(key=lambda item: item.timestamp, reverse=True)
-    return show(rows, args, DRAIN_FORMATS)
+    return show_json(rows) if args.json else show(joined_rows(rows, shown.fields), shown, args)
 
 
 def _undrain_arguments(parser: Parser) -> None:
