@@ -38,6 +38,8 @@ class Future:
         self._timer: Any = None
         self._scheduled = False
 
+    _held = False  # whether the reactor runs on for this future
+
     # -- the producer's side
 
     def fulfill(self, result: Any = None) -> None:
@@ -111,9 +113,21 @@ class Future:
         self._callback = callback, args, kwargs
         if timeout >= 0 and not self._results:
             self.expire(timeout)
+        self._held = True
         self._handle.hold(self)
         self._schedule()
         return self
+
+    def stop(self) -> None:
+        """Do not call back any more."""
+        self._callback = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._held:
+            assert self._handle is not None
+            self._held = False
+            self._handle.release(self)
 
     def _schedule(self) -> None:
         if self._callback is not None and self._results and not self._scheduled:
@@ -126,8 +140,7 @@ class Future:
         if self._callback is None or not self._results:
             return
         if not self._more():
-            assert self._handle is not None
-            self._handle.release(self)
+            self._let_go()
         callback, args, kwargs = self._callback
         callback(self, *args, **kwargs)
 

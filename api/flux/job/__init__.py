@@ -58,10 +58,16 @@ _NAMES = {
     "job_list_id": "list",
     "job_list_inactive": "list",
     "job_output": "output_watch",
+    "job_raise": "kill",
+    "job_raise_async": "kill",
     "kill": "kill",
     "kill_async": "kill",
     "output_watch": "output_watch",
     "output_watch_lines": "output_watch",
+    "output_event_watch": "output_watch",
+    "output_event_watch_async": "output_watch",
+    "output_watch_async": "output_watch",
+    "output_watch_lines_async": "output_watch",
     "result": "wait",
     "result_async": "wait",
     "resulttostr": "info",
@@ -101,6 +107,8 @@ if TYPE_CHECKING:
     from flux.job.journal import JournalEvent as JournalEvent
     from flux.job.kill import cancel as cancel
     from flux.job.kill import cancel_async as cancel_async
+    from flux.job.kill import job_raise as job_raise
+    from flux.job.kill import job_raise_async as job_raise_async
     from flux.job.kill import kill as kill
     from flux.job.kill import kill_async as kill_async
     from flux.job.kvs import job_kvs as job_kvs
@@ -117,8 +125,12 @@ if TYPE_CHECKING:
     from flux.job.lookup import job_kvs_lookup as job_kvs_lookup
     from flux.job.output_watch import JobOutput as JobOutput
     from flux.job.output_watch import job_output as job_output
+    from flux.job.output_watch import output_event_watch as output_event_watch
+    from flux.job.output_watch import output_event_watch_async as output_event_watch_async
     from flux.job.output_watch import output_watch as output_watch
+    from flux.job.output_watch import output_watch_async as output_watch_async
     from flux.job.output_watch import output_watch_lines as output_watch_lines
+    from flux.job.output_watch import output_watch_lines_async as output_watch_lines_async
     from flux.job.stats import JobStats as JobStats
     from flux.job.submit import SubmitFuture as SubmitFuture
     from flux.job.submit import submit as submit

@@ -123,9 +123,11 @@ class _Watch(RPC):
         payload = {"id": int(jobid), "path": eventlog, "flags": flags}
         super().__init__(flux_handle, _TOPIC, payload, flags=FLAG_STREAMING)
 
-    def cancel(self, topic: str | None = None) -> None:
-        """End the stream: what was sent before still arrives, then ENODATA."""
+    def cancel(self, topic: str | None = None, stop: bool = False) -> None:
+        """End the stream: what was sent before still arrives, then ENODATA. stop: call no callback for that."""
         super().cancel(topic or _CANCEL_TOPIC)
+        if stop:
+            self.stop()
 
 
 class JobEventWatchFuture(_Watch):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from flux.core.base import Handle
 
-__all__ = ["cancel", "cancel_async", "kill", "kill_async", "raise_async", "raise_exception"]
+__all__ = ["cancel", "cancel_async", "job_raise", "job_raise_async", "kill", "kill_async"]
 
 SIGTERM = 15
 
@@ -37,7 +37,7 @@ def cancel_async(flux_handle: Handle, jobid: int, reason: str | None = None) -> 
 
     Errors, when the future is got: ENOENT the job is unknown or inactive; EPERM somebody else's job.
     """
-    return raise_async(flux_handle, jobid, "cancel", 0, reason)
+    return job_raise_async(flux_handle, jobid, "cancel", 0, reason)
 
 
 def cancel(flux_handle: Handle, jobid: int, reason: str | None = None) -> None:
@@ -45,21 +45,21 @@ def cancel(flux_handle: Handle, jobid: int, reason: str | None = None) -> None:
     cancel_async(flux_handle, jobid, reason).get()
 
 
-def raise_async(flux_handle: Handle, jobid: int, type: str, severity: int = 0, note: str | None = None) -> RPC:
+def job_raise_async(flux_handle: Handle, jobid: int, exc_type: str, severity: int = 0, note: str | None = None) -> RPC:
     """Raise an exception on an active job (RFC 21).
 
     Args:
-        type: a word, such as "cancel".
+        exc_type: a word, such as "cancel".
         severity: 0 (ends the job) to 7.
 
-    Errors, when the future is got: as for `cancel_async`; EPROTO type or severity out of range.
+    Errors, when the future is got: as for `cancel_async`; EPROTO exc_type or severity out of range.
     """
-    payload: dict[str, Any] = {"id": int(jobid), "type": type, "severity": severity}
+    payload: dict[str, Any] = {"id": int(jobid), "type": exc_type, "severity": severity}
     if note is not None:
         payload["note"] = note
     return flux_handle.rpc("job-manager.raise", payload)
 
 
-def raise_exception(flux_handle: Handle, jobid: int, type: str, severity: int = 0, note: str | None = None) -> None:
-    """`raise_async`, blocking until the exception is raised."""
-    raise_async(flux_handle, jobid, type, severity, note).get()
+def job_raise(flux_handle: Handle, jobid: int, exc_type: str, severity: int = 0, note: str | None = None) -> None:
+    """`job_raise_async`, blocking until the exception is raised."""
+    job_raise_async(flux_handle, jobid, exc_type, severity, note).get()

@@ -74,3 +74,20 @@ def expand(ranks: str) -> Iterator[int]:
     from flux.idset import IDset
 
     return iter(IDset(ranks))
+
+
+_ELSEWHERE = {
+    "output_events": "JobExceptionEvent LogEvent OutputEvent OutputHeaderEvent RedirectEvent Taskset",
+    "output_watch": "JobOutput JobOutputEventWatch JobOutputWatch JobOutputWatchLines job_output output_event_watch"
+    " output_event_watch_async output_watch output_watch_async output_watch_lines output_watch_lines_async",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What programs look for here and `flux run` does not need."""
+    from importlib import import_module
+
+    for module, names in _ELSEWHERE.items():
+        if name in names.split():
+            return getattr(import_module(f"flux.job.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

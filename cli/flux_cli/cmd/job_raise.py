@@ -85,14 +85,14 @@ def message_as_option(argv: list[str]) -> list[str]:
 
 
 def _raise(args: argparse.Namespace, type: str, severity: int) -> int:
-    from flux.job.kill import raise_async
+    from flux.job.kill import job_raise_async
 
     ids, words = _ids_and_message(args.words)
     if words and args.message is not None:
         die("give the message by --message or after the job ids, not both")
     note = args.message if args.message is not None else " ".join(words) or None
     with open_flux() as handle:
-        return _all_done("raise", [(jobid, raise_async(handle, jobid, type, severity, note)) for jobid in ids])
+        return _all_done("raise", [(jobid, job_raise_async(handle, jobid, type, severity, note)) for jobid in ids])
 
 
 def _ids_and_message(words: list[str]) -> tuple[list[JobID], list[str]]:
