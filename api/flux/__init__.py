@@ -6,8 +6,6 @@ used: importing `flux` itself costs next to nothing and pulls in neither asyncio
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False  # typing takes longer to import than a small command takes to run
 if TYPE_CHECKING:
     from typing import Any
@@ -47,8 +45,8 @@ __all__ = ["AsyncFlux", "Flux", "FluxError"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f"flux.{name}")
-    raise AttributeError(f"module 'flux' has no attribute {name!r}")
+    if name not in _LAZY and name not in _SUBMODULES:
+        raise AttributeError(f"module 'flux' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name) if name in _LAZY else import_module(f"flux.{name}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from types import ModuleType
 
 TYPE_CHECKING = False
@@ -29,6 +28,8 @@ class _LazyPackage(ModuleType):
         table = self.__dict__["_lazy_names"]
         if name not in table:
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'", name=name, obj=self)
+        from importlib import import_module
+
         value = getattr(import_module(f"{self.__name__}.{table[name]}"), name)
         super().__setattr__(name, value)
         return value

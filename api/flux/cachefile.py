@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
+from binascii import crc32
 
 TYPE_CHECKING = False  # a reader that needs no structs should not pay for typing and msgspec
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def cache_dir() -> str:
 def cache_path(prefix: str, key: str) -> str:
     """The file for `key`, "" without a cache. Two keys may share a file, so a record repeats its own key."""
     directory = cache_dir()
-    return os.path.join(directory, f"{prefix}-{zlib.crc32(key.encode()):08x}.json") if directory else ""
+    return os.path.join(directory, f"{prefix}-{crc32(key.encode()):08x}.json") if directory else ""
 
 
 def read(path: str, type: type[T]) -> T | None:

@@ -39,9 +39,11 @@ def command(argv: list[str]) -> int:
 
 def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool], args: Any) -> int:
     from flux.job.submit import submit_async
-    from flux_cli.attach import Attach
 
-    jobid = submit_async(handle, encode(spec), urgency, **flags).get_id()
+    submission = submit_async(handle, encode(spec), urgency, **flags)
+    from flux_cli.attach import Attach  # while the instance takes the job
+
+    jobid = submission.get_id()
     attach = Attach(
         handle,
         jobid,
