@@ -6,6 +6,7 @@ sub-command does not need. Sub-commands that are entry points run in this proces
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -24,6 +25,7 @@ OPTIONS = """\
   -v, --verbose  show the environment of CMD and where it was searched
   -V, --version  as flux version"""
 
+_GC_THRESHOLD = 50_000  # imports make no cycles to be found, and few commands make more objects than they do
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -32,6 +34,7 @@ _SHORT = {"h": "help", "p": "parent", "r": "root", "v": "verbose", "V": "version
 
 def main() -> int:
     """The console script: run `flux` with the arguments of this process, and end it."""
+    gc.set_threshold(_GC_THRESHOLD)
     _replace_closed_streams()
     try:
         code = run(sys.argv[1:])
