@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,16 @@ from flux_cli.errors import CommandError, UsageError
 if TYPE_CHECKING:
     from flux.errors import FluxError
 
-__all__ = ["ERROR_FD", "BrokerUsageError", "main", "parser", "prepare_options", "read_config", "report_through"]
+__all__ = [
+    "ERROR_FD",
+    "BrokerUsageError",
+    "main",
+    "parser",
+    "prepare_options",
+    "raise_open_files",
+    "read_config",
+    "report_through",
+]
 
 ERROR_FD = "FLUX_BROKER_ERROR_FD"
 """Variable with the descriptor on which a launcher wants to be told why a broker could not start."""
@@ -93,6 +103,12 @@ def _configuration(args: argparse.Namespace) -> dict[str, Any]:
     return conf
 
 
+def raise_open_files() -> None:
+    """Make the hard limit of open files the soft one: a broker needs several for each job, a shell for each task."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def report_through(fd: int, error: FluxError, rank: int) -> None:
     """Hand the launcher what was wrong, to be told once for all its brokers."""
     line = json.dumps({"rank": rank, "errno": error.errno, "text": str(error)[:2000]})
@@ -113,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         usage = f"{exc.usage}\n" if isinstance(exc, UsageError) else ""
         print(f"{usage}flux-broker: {exc}", file=sys.stderr)
         return 1
+    raise_open_files()
     broker = Broker(composition, options)
     if (fd := os.environ.pop(ERROR_FD, "")).isdecimal():
         broker.report_error = lambda error: report_through(int(fd), error, broker.rank)

@@ -22,7 +22,7 @@ from typing import Any
 from flux.errors import FluxError
 from flux.pmi.server import PMIServer
 from flux.util import parse_fsd
-from flux_cli.broker import ERROR_FD, BrokerUsageError, report_through
+from flux_cli.broker import ERROR_FD, BrokerUsageError, raise_open_files, report_through
 from flux_cli.cmd.start import broker_command
 from flux_cli.rundir import Rundir
 from flux_cli.start_control import ControlSocket
@@ -69,6 +69,7 @@ def launch(args: argparse.Namespace, options: Any) -> int:
     if args.noexec:
         return 0
     args.rundir = args.rundir or options.attrs.get("rundir")
+    raise_open_files()
     with Rundir(args, options.attrs.get("rundir-cleanup", "")) as rundir:
         # the end of one broker is not the end of the others: we clean up
         options.attrs.update({"rundir": rundir, "rundir-cleanup": "0"})

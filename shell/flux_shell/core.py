@@ -81,6 +81,8 @@ class ShellCore:
         self.options = job.options
         self.verbose = max(options.verbose, job.verbosity)
         self.env = self._environment(jobid_path)
+        self.nofile: int | None = None
+        """Soft limit of open files of what is started; None for the shell's own, which has to do for all tasks."""
         self.tasks: list[Task] = []
         self.status = 0
         self._fatal_status: int | None = None

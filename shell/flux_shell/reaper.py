@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Reaper"]
 
-_MOST_DESCRIPTORS = 256
-"""Tasks that have a descriptor each for their end; with more of them the shell would run into its limit of open files,
-so that the others are looked for when a SIGCHLD has come."""
+_MOST_DESCRIPTORS = 32
+"""Tasks that have a descriptor each for their end; of a thousand, four of them would be too many for the usual limit
+of open files, so that the others are looked for when a SIGCHLD has come."""
+_INTERVAL = 0.05
+"""Seconds between two looks where there is no descriptor left to learn of a SIGCHLD by."""
 
 
 class Reaper:
@@ -33,19 +36,24 @@ class Reaper:
         self._watched: set[Task] = set()
         self._looked_for: list[Task] = []
         self._signals: SignalPipe | None = None
-        self._due = False
+        self._due = self._is_blind = False
 
     def watch(self, task: Task) -> None:
         """Wait for a task that runs, unless it is waited for already."""
         if task in self._watched:
             return
         self._watched.add(task)
-        if len(self._watched) <= _MOST_DESCRIPTORS:
-            pidfd = os.pidfd_open(task.pid)
-            self._reactor.add_fd(pidfd, FLUX_POLLIN, lambda _events: self._ended(task, pidfd))
-            return
-        if self._signals is None:
-            self._signals = SignalPipe(self._reactor, (signal.SIGCHLD,), lambda _signum: self._plan())
+        try:
+            if len(self._watched) <= _MOST_DESCRIPTORS:
+                pidfd = os.pidfd_open(task.pid)
+                self._reactor.add_fd(pidfd, FLUX_POLLIN, lambda _events: self._ended(task, pidfd))
+                return
+            if self._signals is None:
+                self._signals = SignalPipe(self._reactor, (signal.SIGCHLD,), lambda _signum: self._plan())
+        except OSError as exc:
+            if exc.errno != errno.EMFILE:
+                raise
+            self._is_blind = self._signals is None
         self._looked_for.append(task)
         self._plan()  # it may have ended before the signal was waited for
 
@@ -69,6 +77,8 @@ class Reaper:
             else:
                 left.append(task)
         self._looked_for = left
+        if left and self._is_blind:
+            self._reactor.call_later(_INTERVAL, self._plan)
         for task, status in ended:
             self._on_end(task, status)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flux.errors import FluxError
@@ -41,6 +43,20 @@ def find_program(name: str, env: Mapping[str, str]) -> str:
                 return path
             found = errno.EACCES
     raise LaunchError(found, os.strerror(found), name)
+
+
+@contextmanager
+def _limited(nofile: int | None) -> Iterator[None]:
+    """Have a soft limit of open files meanwhile, for what is started to inherit; None for the present one."""
+    if nofile is None:
+        yield
+        return
+    present = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, present[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, present)
 
 
 class Task:
@@ -160,12 +176,17 @@ class Task:
         for fd in self._kept():
             os.set_inheritable(fd, True)
         options: dict[str, Any] = {"file_actions": actions, "setsigmask": (), "setsigdef": _RESET, **group}
-        try:
-            return os.posix_spawn(path, self.argv, self.env, **options)
-        except OSError as exc:
-            if exc.errno != errno.ENOEXEC:
-                raise
-            return os.posix_spawn("/bin/sh", ["sh", path, *self.argv[1:]], self.env, **options)
+        with _limited(self._nofile):
+            try:
+                return os.posix_spawn(path, self.argv, self.env, **options)
+            except OSError as exc:
+                if exc.errno != errno.ENOEXEC:
+                    raise
+                return os.posix_spawn("/bin/sh", ["sh", path, *self.argv[1:]], self.env, **options)
+
+    @property
+    def _nofile(self) -> int | None:
+        return None if self._shell is None else self._shell.nofile
 
     def _file_actions(self) -> list[Any]:
         if self.terminal:  # the leader of a session gets the first terminal that it opens
@@ -209,8 +230,11 @@ class Task:
                 os.set_inheritable(fd, True)
             for signum in _RESET:
                 signal.signal(signum, signal.SIG_DFL)
+            present = resource.getrlimit(resource.RLIMIT_NOFILE)
             before_exec()
-            os.execve(path, self.argv, self.env)
+            is_set = resource.getrlimit(resource.RLIMIT_NOFILE) != present
+            with _limited(None if is_set else self._nofile):  # not before: the shell may have more open than that
+                os.execve(path, self.argv, self.env)
         except OSError as exc:
             os.write(report, f"{exc.errno or errno.EIO}:{exc.strerror or exc}".encode())
         except BaseException as exc:

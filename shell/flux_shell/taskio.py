@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 
 from flux.core.reactor import FLUX_POLLIN, FLUX_POLLOUT, Reactor
 
-__all__ = ["Reader", "Writer", "pipe"]
+__all__ = ["Reader", "Writer", "aside", "pipe"]
 
 _READ_SIZE = 65536
 _LONGEST_LINE = 4194304
 _READS_NO_MORE = (errno.EPIPE, errno.EIO)
+_FOR_TASKS = range(32, 64)
+"""Descriptors that the shell leaves to what it starts, which may have a lower limit of open files, or use select(2)."""
 
 
 def pipe() -> tuple[int, int]:
     """A pipe (read, write) whose ends do not reach what is executed."""
     return os.pipe2(os.O_CLOEXEC)
+
+
+def aside(fd: int) -> int:
+    """Number of a descriptor that the shell keeps while others are started: another one if it is `_FOR_TASKS`."""
+    if fd not in _FOR_TASKS:
+        return fd
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FOR_TASKS.stop)
+    except OSError as exc:
+        if exc.errno in (errno.EINVAL, errno.EMFILE):  # the limit is there, or reached
+            return fd
+        raise
+    os.close(fd)
+    return moved
 
 
 class Reader:
@@ -29,7 +46,7 @@ class Reader:
 
     def __init__(self, reactor: Reactor, fd: int, on_data: Callable[[bytes, bool], None], lines: bool = True) -> None:
         self._reactor = reactor
-        self._fd = fd
+        self._fd = fd = aside(fd)
         self._on_data = on_data
         self._lines = lines
         self._partial = b""
@@ -91,7 +108,7 @@ class Writer:
 
     def __init__(self, reactor: Reactor, fd: int, on_drained: Callable[[], object] | None = None) -> None:
         self._reactor = reactor
-        self._fd = fd
+        self._fd = fd = aside(fd)
         self._buffer = bytearray()
         self._ending = False
         self._waiting = False

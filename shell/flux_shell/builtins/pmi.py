@@ -12,6 +12,7 @@ from flux.hooks.shell import hookimpl
 from flux.job import fluid
 from flux.pmi.server import Abort, PMIServer, Reply
 from flux_shell.builtins.pmi_exchange import Exchange
+from flux_shell.taskio import aside
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -81,6 +82,7 @@ class Pmi:
         fd = theirs.detach()
         task.pass_fd(fd)
         task.env |= {"PMI_FD": str(fd), "PMI_RANK": str(task.rank), "PMI_SIZE": str(shell.job.ntasks)}
+        ours = socket.socket(ours.family, ours.type, ours.proto, aside(ours.detach()))
         ours.setblocking(False)
         self._sockets[task.rank] = ours
         shell.reactor.add_fd(ours.fileno(), FLUX_POLLIN, lambda _events, rank=task.rank: self._readable(rank))  # type: ignore[misc]

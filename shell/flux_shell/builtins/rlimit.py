@@ -14,7 +14,7 @@ __all__ = ["ResourceLimits"]
 
 
 class ResourceLimits:
-    """Sets the limits on the shell, from which tasks inherit them."""
+    """Sets the limits on the shell, from which tasks inherit them; that of open files is for them alone."""
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
@@ -27,13 +27,17 @@ class ResourceLimits:
                 raise ValueError(f"shell option rlimit.{name}={value}: there is no such limit")
             if not isinstance(value, int):
                 raise ValueError(f"shell option rlimit.{name}={value}: a number was expected, -1 for no limit")
-            _set(number, value)
+            soft, hard = _at_most_hard(number, value)
+            if number == resource.RLIMIT_NOFILE:
+                shell.nofile = soft
+            else:
+                resource.setrlimit(number, (soft, hard))
 
 
-def _set(number: int, soft: int) -> None:
+def _at_most_hard(number: int, soft: int) -> tuple[int, int]:
     hard = resource.getrlimit(number)[1]
     unlimited = resource.RLIM_INFINITY
     wanted = unlimited if soft < 0 else soft
     if hard != unlimited and (wanted == unlimited or wanted > hard):
         wanted = hard
-    resource.setrlimit(number, (wanted, hard))
+    return wanted, hard
