@@ -14,9 +14,12 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple
 
 from flux.errors import FluxError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["FormatError", "HeaderFormatter", "JobFormatter", "OutputFormat", "is_empty"]
 
@@ -24,6 +27,8 @@ _NOTHING = frozenset(("", "0s", "0.0", "0:00:00", "1970-01-01T00:00:00"))
 _SPEC = re.compile(
     r"(?:.?[<>=^])?[- +]?z?#?0?(?P<width>\d+)?[_,]?(?:\.(?P<precision>\d+))?[bcdeEfFgGnosxX%]?h?\+?", re.DOTALL
 )
+_NUMERIC = tuple("bcdeEfFgGnoxX")
+"""Ends of specifications that a field may have though some of its values are text."""
 _ALIGN = re.compile(r"(?:.?([<>=^]))?")
 _SORT = re.compile(r"sort:([^\s{]*) ?")
 _MARKS = ("?+:", "?:", "+:")
@@ -54,7 +59,7 @@ def show(value: Any, spec: str) -> str:
         text = "-"
     if not isinstance(text, str):
         return format(text, spec) if spec else str(text)
-    line = format(text, spec.rstrip("bcdeEfFgGnoxX"))
+    line = format(text, spec[:-1] if spec.endswith(_NUMERIC) else spec)
     return line[:-1] + "+" if mark_cut and len(line) < len(text) else line
 
 
@@ -152,12 +157,15 @@ def _layout(spec: str) -> str:
 # -- a whole format
 
 
-class _Part(NamedTuple):
-    literal: str
-    mark: str
-    field: str | None
-    conversion: str | None
-    spec: str
+class _Part:
+    """Text, and the field after it, if any."""
+
+    def __init__(self, literal: str, mark: str, field: str | None, conversion: str | None, spec: str) -> None:
+        self.literal = literal
+        self.mark = mark
+        self.field = field
+        self.conversion = conversion
+        self.spec = spec
 
     def text(self) -> str:
         """The part as it stands in a format string, without its mark."""
@@ -169,7 +177,7 @@ class _Part(NamedTuple):
 
     def bare(self) -> _Part:
         """The value alone, without width."""
-        return self._replace(literal="", spec="")
+        return _Part("", self.mark, self.field, self.conversion, "")
 
     def widened(self, width: int) -> _Part:
         """The same with this width at least, and nothing cut."""
@@ -182,7 +190,8 @@ class _Part(NamedTuple):
         rest = spec[end:]
         if found["precision"]:
             rest = rest.replace(f".{found['precision']}", f".{max(width, int(found['precision']))}", 1)
-        return self._replace(spec=f"{dates}{separated}{align}{max(width, int(found['width'] or 0))}{rest}")
+        spec = f"{dates}{separated}{align}{max(width, int(found['width'] or 0))}{rest}"
+        return _Part(self.literal, self.mark, self.field, self.conversion, spec)
 
 
 class OutputFormat:
@@ -351,10 +360,10 @@ def _parse(fmt: str) -> Iterator[_Part]:
 
 
 def _renderer(part: _Part) -> Callable[[Any], str]:
-    literal, _, field, conversion, spec = part
-    if field is None:
+    literal, conversion, spec = part.literal, part.conversion, part.spec
+    if part.field is None:
         return lambda _obj: literal
-    get = attrgetter(field)
+    get = attrgetter(part.field)
     if conversion is None:
         return lambda obj: literal + show(get(obj), spec)
     return lambda obj: literal + show(convert(get(obj), conversion), spec)
