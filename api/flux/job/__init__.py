@@ -33,6 +33,7 @@ _NAMES = {
     "JobOutput": "output_watch",
     "JobResultFuture": "wait",
     "JobStats": "stats",
+    "JobWatcher": "watcher",
     "JobWaitFuture": "wait",
     "JobWaitResult": "wait",
     "Jobspec": "Jobspec",
@@ -143,3 +144,4 @@ if TYPE_CHECKING:
     from flux.job.wait import result_async as result_async
     from flux.job.wait import wait as wait
     from flux.job.wait import wait_async as wait_async
+    from flux.job.watcher import JobWatcher as JobWatcher
