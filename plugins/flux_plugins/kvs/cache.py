@@ -25,11 +25,13 @@ class Missing(Exception):
 
     Attributes:
         refs: their blobrefs.
+        names: when one of them is a directory, what is wanted in it: the rest of a key.
     """
 
     def __init__(self, refs: list[str]) -> None:
         super().__init__(refs)
         self.refs = refs
+        self.names: list[str] = []
 
 
 class Unread(Missing):
@@ -123,14 +125,22 @@ class TreeCache:
             raise Missing(missing)
         return found
 
-    def entry(self, ref: str, name: str) -> TreeObj | None:
-        """The entry of a name in a stored directory, None when there is none. Errors: see `node`."""
+    def entry(self, ref: str, name: str, passed: list[str] | None = None) -> TreeObj | None:
+        """The entry of a name in a stored directory, None when there is none. Errors: see `node`.
+
+        Args:
+            passed: gets the blobrefs of what was read.
+        """
         node = self.node(ref)
+        if passed is not None:
+            passed.append(ref)
         while isinstance(node, Hdir):
             bucket = node.refs[bucket_of(name, node.level, len(node.refs), node.func)]
             if bucket is None:
                 return None
             node = self.node(bucket)
+            if passed is not None:
+                passed.append(bucket)
         entry = node.get(name)
         return None if entry is None else unpacked(entry)
 

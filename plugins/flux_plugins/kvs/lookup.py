@@ -13,7 +13,7 @@ from flux.kvs.treeobj import TreeObj
 from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache
 from flux_plugins.kvs.keys import MAX_LINKS, split_key
 
-__all__ = ["FETCH_BYTES", "ValueBlobs", "find", "interpret", "lookup", "value_blobs"]
+__all__ = ["FETCH_BYTES", "ValueBlobs", "find", "first_blobs", "interpret", "lookup", "value_blobs"]
 
 FETCH_BYTES = 1 << 20
 """Blobs of a value are given until they have this many bytes, so that much of it does not take memory at once."""
@@ -46,7 +46,11 @@ def find(cache: TreeCache, rootref: str, key: str, root_of: RootOf, follow: bool
     entry = treeobj.dirref(rootref)
     i = links = 0
     while i < len(path):
-        found = _entry_in(cache, entry, path[i])
+        try:
+            found = _entry_in(cache, entry, path[i])
+        except Missing as missing:
+            missing.names = path[i:]
+            raise
         if found is None:
             raise FluxError(errno.ENOENT)
         entry = found
@@ -139,12 +143,12 @@ def value_blobs(cache: TreeCache, entry: TreeObj, offset: int, ahead: int = 1, h
         raise FluxError(errno.EISDIR)
     refs = entry["data"]
     before = refs[offset - 1] if 0 < offset <= len(refs) else ""
-    blobs = _first_blobs(cache, refs, offset, ahead)
+    blobs = first_blobs(cache, refs, offset, ahead)
     end = offset + len(blobs)
     return ValueBlobs(len(refs), blobs, before, refs[end - 1] if 0 < end <= len(refs) else "")
 
 
-def _first_blobs(cache: TreeCache, refs: list[str], offset: int, ahead: int) -> list[bytes]:
+def first_blobs(cache: TreeCache, refs: list[str], offset: int, ahead: int) -> list[bytes]:
     """What is in memory from offset on, at least one blob. Missing names those to load when there is none."""
     found: list[bytes] = []
     size = 0

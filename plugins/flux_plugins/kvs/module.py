@@ -1,7 +1,7 @@
 """The kvs module: lookups on every rank, commits on rank 0 (flux-kvs(1), RFC 11).
 
 A handler that finds everything in memory answers at once; else the same attempt is made again after what it missed
-has been loaded. `kvs.fetch` is private to kvs-watch; `kvs.dropcache` is for tests.
+has been loaded. `kvs.fetch` is private to kvs-watch, `kvs.load-path` to this module; `kvs.dropcache` is for tests.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from flux_plugins.kvs.leader import Leader
 from flux_plugins.kvs.lookup import find, lookup, value_blobs
 from flux_plugins.kvs.namespaces import Namespace, Unknown, may_use
 from flux_plugins.kvs.packed import Packed
+from flux_plugins.kvs.paths import Paths
 from flux_plugins.kvs.requests import (
     CommitRequest,
     FenceRequest,
@@ -77,6 +78,7 @@ class Kvs(Module):
         self.hash_name = await self.flux.attr_get("content.hash")
         self.maxdirent = self._choose_maxdirent()
         self.fences = Fences(self)
+        self.paths = Paths(self)
         self.leader: Leader | None = None
         self.follower: Follower | None = None
         if self.rank == 0:
@@ -117,6 +119,8 @@ class Kvs(Module):
         while True:
             if isinstance(missing, Unread):
                 self.cache.gathered[missing.refs[0]] = await self._gather(missing.refs[0])
+            elif isinstance(missing, Missing) and missing.names and self.follower is not None:
+                await self.paths.load(missing.refs[0], missing.names, loaded)
             elif isinstance(missing, Missing):
                 await self.load(missing.refs, loaded)
             else:
@@ -131,11 +135,11 @@ class Kvs(Module):
         """Load blobs into the cache, and into `held`. FluxError ENOTRECOVERABLE when one is nowhere."""
         unstored = self.leader.unstored if self.leader is not None else {}
         for ref in unstored.keys() & set(refs):
-            self._loaded(ref, unstored[ref], held)
+            self.loaded(ref, unstored[ref], held)
         wanted = [ref for ref in dict.fromkeys(refs) if ref not in unstored]
         try:
             for ref, blob in zip(wanted, await self._load(wanted), strict=True):
-                self._loaded(ref, blob, held)
+                self.loaded(ref, blob, held)
         except FluxError as exc:
             if exc.errno == errno.ENOENT:
                 raise FluxError(ENOTRECOVERABLE, f"{', '.join(wanted)}: not in the content store") from None
@@ -147,7 +151,8 @@ class Kvs(Module):
         requests = [load_async(self.flux, digest_of(ref)) for ref in refs]
         return [await request for request in requests]
 
-    def _loaded(self, ref: str, blob: bytes, held: dict[str, bytes] | None) -> None:
+    def loaded(self, ref: str, blob: bytes, held: dict[str, bytes] | None) -> None:
+        """Keep a blob in the cache, and in `held`."""
         self.cache.put_blob(ref, blob)
         if held is not None:
             held[ref] = blob
@@ -233,6 +238,10 @@ class Kvs(Module):
             return value_blobs(self.cache, entry, req.offset, req.ahead, self.hash_name)._asdict()
 
         return self.attempt(fetch)
+
+    @request("load-path")
+    def load_path(self, msg: Message) -> Any:
+        return self.paths.answer(msg.raw or b"")
 
     @request("getroot", allow=USER, payload=NamespaceName)
     def getroot(self, msg: Message, req: NamespaceName) -> Any:
