@@ -112,6 +112,7 @@ class JobManager(Module):
             "active_jobs": len(manager.jobs),
             "inactive_jobs": len(manager.inactive),
             "max_jobid": manager.max_jobid,
+            "execution": manager.execution.stats(),
             "housekeeping": manager.housekeeping.stats(),
             "eventlog": manager.writer.stats(),
             "jobtap": manager.policies.host.stats(),

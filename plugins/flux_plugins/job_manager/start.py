@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flux.message import FLAG_STREAMING, NODEID_ANY, REQUEST, Message
-from flux_plugins.job_manager.job import Job
+from flux_plugins.job_manager.job import RUN, Job
 
 if TYPE_CHECKING:
     from flux_plugins.job_manager.manager import Manager
@@ -69,6 +69,10 @@ class Execution:
         self._sender = self.topic = ""
         for job in self._manager.jobs.values():
             job.executing = False
+
+    def stats(self) -> dict[str, Any]:
+        """service: topic of the start requests, "" when there is no execution service. jobs: that run or are ending."""
+        return {"service": self.topic, "jobs": sum(job.state >= RUN for job in self._manager.jobs.values())}
 
     def on_response(self, msg: Message) -> None:
         """Take one response of a start request's stream."""

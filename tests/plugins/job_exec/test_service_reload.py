@@ -63,3 +63,14 @@ def test_what_holds_the_instance_together_is_not_exchanged(running: Instance, na
     result = running.run("flux", "module", "reload", name)
     assert result.returncode == 1
     assert result.stderr.startswith(f"flux-module: {name} cannot be exchanged while the broker runs")
+
+
+def test_an_instance_ends_also_when_nothing_can_end_its_jobs(tmp_path: Path) -> None:
+    with Instance() as here:
+        jobid = out(here, "submit", "sh", "-c", f"echo $$ >{tmp_path}/pid; exec sleep 1000")
+        out(here, "job", "wait-event", "--timeout=30s", jobid, "start")
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), what="the task")
+        out(here, "module", "remove", "job-exec")
+        assert here.stop() == 0
+    task = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not Path(f"/proc/{task}").exists(), what="the end of the task")
