@@ -152,9 +152,9 @@ def dispatch(name: str, description: str, actions: Mapping[str, Action], argv: l
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """Options may stand anywhere, but not within a command line that the command takes as its last argument."""
+    """Options may stand anywhere, but not behind "--" or in a command line that the command takes as last argument."""
     takes_command_line = any(argument.nargs == argparse.REMAINDER for argument in parser._actions)
-    return parser.parse_args(argv) if takes_command_line else parser.parse_intermixed_args(argv)
+    return parser.parse_args(argv) if takes_command_line or "--" in argv else parser.parse_intermixed_args(argv)
 
 
 def _without_action(name: str, description: str, actions: Mapping[str, Action], argv: list[str]) -> int:

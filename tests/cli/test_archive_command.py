@@ -90,6 +90,19 @@ def test_an_archive_keeps_some_files_and_maps_others(run: Run, tree: Path) -> No
     assert (refused.returncode, "--mmap works on rank 0 alone" in refused.stderr) == (1, True)
 
 
+def test_a_file_that_the_broker_cannot_map_is_named(run: Run, tree: Path) -> None:
+    refused = run("archive", "create", "--mmap", "--chunksize=2G", "-C", str(tree), "data/large")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("flux-archive: data/large: the broker cannot read it: a blob has at most ")
+
+
+@pytest.mark.parametrize(("command", "create"), [("archive", "create"), ("filemap", "map")])
+def test_names_that_look_like_options(run: Run, tree: Path, command: str, create: str) -> None:
+    (tree / "-l").write_text("text\n")
+    assert run(command, create, "-C", str(tree), "--", "-l").returncode == 0
+    assert run(command, "list", "--", "-l").stdout == "-l\n"
+
+
 def test_names_that_are_taken_and_names_that_are_not_there(run: Run, tree: Path) -> None:
     create = ("archive", "create", "-C", str(tree))
     run(*create, "data/text")

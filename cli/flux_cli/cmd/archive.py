@@ -7,11 +7,13 @@ import stat
 import sys
 from fnmatch import fnmatchcase
 
-from flux_cli.common import Parser, die, open_flux
+from flux.errors import FluxError
+from flux_cli.common import Action, die, dispatch, open_flux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from typing import Any
 
     from flux.core.handle import Flux
@@ -20,49 +22,51 @@ _WINDOW = 4
 _TYPES = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
 
 
-def command(argv: list[str]) -> int:
-    parser = Parser("archive", "Keep files in the KVS, and extract them.")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_verb_parser)
-    create = _add(verbs, "create", _create, "archive files and directories")
-    create.add_argument("--overwrite", action="store_true", help="replace an archive of that name")
-    create.add_argument("--append", action="store_true", help="add to an archive of that name")
-    content = create.add_mutually_exclusive_group()
+def _create_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    _folder_arguments(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace an archive of that name")
+    parser.add_argument("--append", action="store_true", help="add to an archive of that name")
+    content = parser.add_mutually_exclusive_group()
     content.add_argument("--preserve", action="store_true", help="keep the content, as is done anyway")
     content.add_argument("--mmap", action="store_true", help="have the broker read the files when they are asked for")
-    create.add_argument("--chunksize", default="1M", metavar="N", help="greatest blob in bytes (1M); 0: no limit")
-    create.add_argument("--small-file-threshold", default="1K", metavar="N", help="greatest file kept inline (1K)")
-    create.add_argument("paths", metavar="PATH", nargs="+")
-    shown = _add(verbs, "list", _list, "list the files of an archive")
-    shown.add_argument("-l", "--long", action="store_true", help="with type, mode and size")
-    shown.add_argument("--raw", action="store_true", help="the objects of RFC 37, in JSON")
-    extract = _add(verbs, "extract", _extract, "extract files")
-    extract.add_argument("-t", "--list-only", action="store_true", help="only list them")
-    extract.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    remove = _add(verbs, "remove", _remove, "remove an archive")
-    remove.add_argument("-f", "--force", action="store_true", help="no error when there is none")
-    for parts in (shown, extract):
-        parts.add_argument("pattern", metavar="PATTERN", nargs="?", default="*")
-    for parts in (create, extract):
-        parts.add_argument("-C", "--directory", default=".", metavar="DIR", help="change to DIR first")
-        parts.add_argument("-v", "--verbose", action="store_true", help="list files on stderr")
-    args = parser.parse_args(argv)
-    if args.verb is None:
-        parser.error("missing subcommand")
-    with open_flux() as handle:
-        args.run(handle, args)
-    return 0
+    parser.add_argument("--chunksize", default="1M", metavar="N", help="greatest blob in bytes (1M); 0: no limit")
+    parser.add_argument("--small-file-threshold", default="1K", metavar="N", help="greatest file kept inline (1K)")
+    parser.add_argument("paths", metavar="PATH", nargs="+")
 
 
-def _verb_parser(prog: str, **options: Any) -> Parser:
-    return Parser(prog.removeprefix("flux "), **options)
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    parser.add_argument("-l", "--long", action="store_true", help="with type, mode and size")
+    parser.add_argument("--raw", action="store_true", help="the objects of RFC 37, in JSON")
+    _pattern_argument(parser)
 
 
-def _add(verbs: Any, name: str, run: Any, text: str) -> Any:
-    parser = verbs.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", help=text)
-    parser.set_defaults(run=run)
+def _extract_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    _folder_arguments(parser)
+    parser.add_argument("-t", "--list-only", action="store_true", help="only list them")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    _pattern_argument(parser)
+
+
+def _remove_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    parser.add_argument("-f", "--force", action="store_true", help="no error when there is none")
+
+
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--name", default="main", metavar="NAME", help="of the archive (main)")
     parser.add_argument("--no-force-primary", action="store_true", help="use the default namespace")
-    return parser
+
+
+def _folder_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-C", "--directory", default=".", metavar="DIR", help="change to DIR first")
+    parser.add_argument("-v", "--verbose", action="store_true", help="list files on stderr")
+
+
+def _pattern_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*")
 
 
 def _namespace(args: argparse.Namespace) -> str | None:
@@ -147,14 +151,22 @@ def _packed(handle: Flux, args: argparse.Namespace) -> list[dict[str, Any]]:
                 print(path, file=sys.stderr)
             packed.append(pack(path, store, small, chunk, holes=not args.mmap))
             if args.mmap and packed[-1].get("encoding") == "blobvec":
-                region = {"path": os.path.abspath(path), "chunksize": chunk, "tag": args.name}
-                handle.rpc("content.mmap-add", region, nodeid=0).get()
+                _map(handle, path, chunk, args.name)
     except OSError as exc:
         die(f"{exc.filename or args.directory}: {exc.strerror}")
     except ValueError as exc:
         die(str(exc))
     storer.finish()
     return packed
+
+
+def _map(handle: Flux, path: str, chunksize: int, name: str) -> None:
+    """Have the broker serve the content of a file."""
+    region = {"path": os.path.abspath(path), "chunksize": chunksize, "tag": name}
+    try:
+        handle.rpc("content.mmap-add", region, nodeid=0).get()
+    except FluxError as exc:
+        die(f"{path}: the broker cannot read it: {exc.strerror}")
 
 
 def _release_files(handle: Flux, name: str) -> None:
@@ -205,3 +217,24 @@ def _remove(handle: Flux, args: argparse.Namespace) -> None:
     txn = kvs.KVSTxn().unlink(f"archive.{args.name}").unlink(f"archive.{args.name}_blobs")
     kvs.commit(handle, namespace=_namespace(args), txn=txn)
     _release_files(handle, args.name)
+
+
+def _connected(run: Callable[[Flux, argparse.Namespace], None]) -> Callable[[argparse.Namespace], int]:
+    def with_handle(args: argparse.Namespace) -> int:
+        with open_flux() as handle:
+            run(handle, args)
+        return 0
+
+    return with_handle
+
+
+_ACTIONS = {
+    "create": Action(_connected(_create), "archive files and directories", _create_arguments),
+    "list": Action(_connected(_list), "list the files of an archive", _list_arguments),
+    "extract": Action(_connected(_extract), "extract files", _extract_arguments),
+    "remove": Action(_connected(_remove), "remove an archive", _remove_arguments),
+}
+
+
+def command(argv: list[str]) -> int:
+    return dispatch("archive", "Keep files in the KVS, and extract them.", _ACTIONS, argv)

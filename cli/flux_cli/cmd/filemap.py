@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-from flux_cli.common import Parser, open_flux
+from flux_cli.common import Action, dispatch, open_flux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
+    from collections.abc import Callable
 
 _SMALL, _CHUNK = "4096", "1048576"
 
 
-def command(argv: list[str]) -> int:
-    parser = Parser("filemap", "Keep files for all nodes to extract, by tags.")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_verb_parser)
-    files = _add(verbs, "map", _map, "keep files and directories")
-    files.add_argument("--chunksize", default=_CHUNK, metavar="N", help=f"greatest blob in bytes ({_CHUNK})")
-    files.add_argument("--small-file-threshold", default=_SMALL, metavar="N", help=f"greatest file inline ({_SMALL})")
-    files.add_argument("--disable-mmap", action="store_true", help="keep the content, which is always done")
-    files.add_argument("paths", metavar="PATH", nargs="+")
-    shown = _add(verbs, "list", _list, "list files")
-    form = shown.add_mutually_exclusive_group()
+def _map_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    _folder_arguments(parser)
+    parser.add_argument("--chunksize", default=_CHUNK, metavar="N", help=f"greatest blob in bytes ({_CHUNK})")
+    parser.add_argument("--small-file-threshold", default=_SMALL, metavar="N", help=f"greatest file inline ({_SMALL})")
+    parser.add_argument("--disable-mmap", action="store_true", help="keep the content, which is always done")
+    parser.add_argument("paths", metavar="PATH", nargs="+")
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    form = parser.add_mutually_exclusive_group()
     form.add_argument("-l", "--long", action="store_true", help="with type, mode and size")
     form.add_argument("--raw", action="store_true", help="the objects of RFC 37, in JSON")
     form.add_argument("--blobref", action="store_true", help="the blobrefs of their content")
-    wanted = _add(verbs, "get", _get, "extract files, in place of those that are there")
-    wanted.add_argument("--direct", action="store_true", help="accepted; makes no difference")
-    _add(verbs, "unmap", _unmap, "forget files")
-    for parts in (shown, wanted):
-        parts.add_argument("pattern", metavar="PATTERN", nargs="?", default="*")
-    for parts in (files, wanted):
-        parts.add_argument("-C", "--directory", default=".", metavar="DIR", help="change to DIR first")
-        parts.add_argument("-v", "--verbose", nargs="?", const="1", metavar="LEVEL", help="list files on stderr")
-    args = parser.parse_args(argv)
-    if args.verb is None:
-        parser.error("missing subcommand")
-    for tag in args.tags.split(","):
-        args.run(tag, args)
-    return 0
+    _pattern_argument(parser)
 
 
-def _verb_parser(prog: str, **options: Any) -> Parser:
-    return Parser(prog.removeprefix("flux "), **options)
+def _get_arguments(parser: argparse.ArgumentParser) -> None:
+    _common_arguments(parser)
+    _folder_arguments(parser)
+    parser.add_argument("--direct", action="store_true", help="accepted; makes no difference")
+    _pattern_argument(parser)
 
 
-def _add(verbs: Any, name: str, run: Any, text: str) -> Any:
-    parser = verbs.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", help=text)
-    parser.set_defaults(run=run)
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-T", "--tags", default="main", metavar="LIST", help="names, separated by commas (main)")
-    return parser
+
+
+def _folder_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-C", "--directory", default=".", metavar="DIR", help="change to DIR first")
+    parser.add_argument("-v", "--verbose", nargs="?", const="1", metavar="LEVEL", help="list files on stderr")
+
+
+def _pattern_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*")
 
 
 def _archive(verb: str, tag: str, *words: str) -> None:
@@ -94,3 +92,24 @@ def _get(tag: str, args: argparse.Namespace) -> None:
 
 def _unmap(tag: str, _args: argparse.Namespace) -> None:
     _archive("remove", tag, "--force")
+
+
+def _for_tags(run: Callable[[str, argparse.Namespace], None]) -> Callable[[argparse.Namespace], int]:
+    def for_each(args: argparse.Namespace) -> int:
+        for tag in args.tags.split(","):
+            run(tag, args)
+        return 0
+
+    return for_each
+
+
+_ACTIONS = {
+    "map": Action(_for_tags(_map), "keep files and directories", _map_arguments),
+    "list": Action(_for_tags(_list), "list files", _list_arguments),
+    "get": Action(_for_tags(_get), "extract files, in place of those that are there", _get_arguments),
+    "unmap": Action(_for_tags(_unmap), "forget files", _common_arguments),
+}
+
+
+def command(argv: list[str]) -> int:
+    return dispatch("filemap", "Keep files for all nodes to extract, by tags.", _ACTIONS, argv)
