@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import signal
-import sys
 
 from flux.constants import FLUX_JOB_EVENT_WATCH_INITIAL_SENTINEL, FLUX_JOB_EVENT_WATCH_WAITCREATE
 from flux.job.event import EventStream
 from flux.job.outcome import JobResult
-from flux.job.output import OutputReader, expand, log_line
+from flux.job.output import OutputReader, log_line
+from flux_cli.attach_output import AttachOutput
 from flux_cli.job_ids import no_such_job
 
 TYPE_CHECKING = False
@@ -94,8 +94,9 @@ class Attach:
         prefix: str = "",
     ) -> None:
         self._handle = handle
+        self._reactor = handle.get_reactor()
+        self._shown = AttachOutput(self._reactor, name, out, err, label=label, prefix=prefix, patient=interactive)
         self._jobid = jobid
-        self._label = label
         self._stdin_ranks = stdin
         self._show_events = show_events
         self._show_exec = show_exec
@@ -105,15 +106,10 @@ class Attach:
         self._quiet = quiet
         self._wait_event = wait_event
         self._debug = debug
-        self._tail = _tail(tail, self._write_now)
+        self._tail = _tail(tail, self._shown.write)
         self._status = status
-        self._out, self._err = out or sys.stdout, err or sys.stderr
-        self._prefix = prefix
-        self._reactor = handle.get_reactor()
         self.result = JobResult(int(jobid))
         self._output = OutputReader(self._write, self._redirected, self._shell_log)
-        self._started_line: dict[tuple[str, str], bool] = {}
-        self._dirty = False
         self._waiting_for = {"eventlog", "exec", "output"}
         self._error: FluxError | None = None
         self._over = False
@@ -176,7 +172,7 @@ class Attach:
         if self._status is not None:
             self._status.close()
         self._end_tail()
-        self._flush()
+        self._shown.flush()
 
     def finish(self) -> int:
         """The exit code of a job that was followed; says on stderr what is not plain success."""
@@ -189,12 +185,10 @@ class Attach:
         if result.waitstatus is not None and code:
             signum = result.waitstatus & 0x7F or (code - 128 if 128 < code < 128 + signal.NSIG else 0)
             self._say(f"task(s) {signal.strsignal(signum)}" if signum else f"task(s) exited with exit code {code}")
-        return code or (1 if result.fatal else 0)
+        return code or (1 if result.fatal or self._shown.incomplete else 0)
 
     def _say(self, text: str) -> None:
-        self._flush()
-        self._err.write(f"flux-{self._name}: {text}\n")
-        self._err.flush()
+        self._shown.say(f"flux-{self._name}: {text}")
 
     # -- ends
 
@@ -293,18 +287,17 @@ class Attach:
         self._say_plain(f"{seconds:.3f}s: {log}.{event.name} {event.context_string}".rstrip())
 
     def _say_plain(self, text: str) -> None:
-        self._flush()
         if self._status is not None:
+            self._shown.flush()
             self._status.clear()
-        self._err.write(text + "\n")
-        self._err.flush()
+        self._shown.say(text)
 
     # -- output
 
     def _write(self, stream: str, ranks: str, data: bytes) -> None:
         if self._stdin is not None and self._stdin.shows(ranks):
             return
-        write = self._write_now if self._tail is None else self._tail.add
+        write = self._shown.write if self._tail is None else self._tail.add
         write(stream, ranks, data)
 
     def _end_tail(self) -> None:
@@ -312,30 +305,6 @@ class Attach:
         if self._tail is not None:
             tail, self._tail = self._tail, None
             tail.release()
-
-    def _write_now(self, stream: str, ranks: str, data: bytes) -> None:
-        out = self._err.buffer if stream == "stderr" else self._out.buffer
-        if self._label:
-            for rank in expand(ranks):
-                out.write(self._labelled(stream, str(rank), data))
-        else:
-            out.write(data)
-        if not self._dirty:
-            self._dirty = True
-            self._reactor.call_soon(self._flush)
-
-    def _labelled(self, stream: str, rank: str, data: bytes) -> bytes:
-        prefix = f"{self._prefix}{rank}: ".encode()
-        goes_on = self._started_line.get((stream, rank), False)
-        self._started_line[stream, rank] = not data.endswith(b"\n")
-        text = b"".join(prefix + line for line in data.splitlines(keepends=True))
-        return text[len(prefix) :] if goes_on else text
-
-    def _flush(self) -> None:
-        if self._dirty:
-            self._dirty = False
-            self._out.buffer.flush()
-            self._err.buffer.flush()
 
     def _redirected(self, stream: str, ranks: str, path: str) -> None:
         self._say_plain(f"{ranks.strip('[]')}: {stream} redirected to {path}")

@@ -205,6 +205,21 @@ def test_watchers(handle: Any) -> None:
     os.close(write)
 
 
+def test_a_signal_that_came_twice_is_told_of_twice(handle: Any) -> None:
+    log = []
+
+    def signalled(_handle: Any, watcher: Any, signum: int, _args: Any) -> None:
+        log.append(signum)
+        if len(log) == 2:
+            watcher.stop()
+
+    handle.signal_watcher_create(signal.SIGUSR1, signalled).start()
+    for _ in range(3):
+        signal.raise_signal(signal.SIGUSR1)
+    handle.reactor_run()
+    assert log == [signal.SIGUSR1] * 2
+
+
 def test_watchers_of_the_loop_bring_in_work_from_elsewhere(handle: Any) -> None:
     work, log = [1, 2, 3], []
     idle = handle.idle_watcher_create()

@@ -79,6 +79,7 @@ class _Watcher:
         self._args = args
         self._waiting = deque(jobs)
         self._code = 0
+        self._left = False
         self._progress = self._open_progress(len(jobs), began or min(job.t_submit for job in jobs))
 
     def _open_progress(self, total: int, began: float) -> WatchProgress | None:
@@ -97,6 +98,9 @@ class _Watcher:
             self._start_next()
         try:
             self._handle.reactor_run()
+        except BaseException:
+            self._left = True  # what ends from now on ends because the connection is closed
+            raise
         finally:
             if self._progress is not None:
                 self._progress.close()
@@ -129,6 +133,8 @@ class _Watcher:
         return JobProgress(self._progress)
 
     def _ended(self, job: JobInfo, attach: Attach, status: JobProgress | None) -> None:
+        if self._left:
+            return
         attach.close()
         try:
             code = attach.finish()

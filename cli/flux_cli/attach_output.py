@@ -1,0 +1,98 @@
+"""Where the output of a job that is followed is shown (flux-job(1) attach)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from flux.job.output import expand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from flux.core.reactor import Reactor
+
+__all__ = ["AttachOutput"]
+
+
+class AttachOutput:
+    """Shows output, and lines about it. What is written in one turn of the loop is flushed at its end.
+
+    Args:
+        name: of the command, for messages.
+        out, err: where to, by default stdout and stderr. label: begin lines with the rank of their task.
+        prefix: stands before the labels.
+        patient: go on when it cannot be written any more. Else OSError goes to whoever runs the reactor.
+
+    Attributes:
+        incomplete: something was not written for another reason than that nobody reads it.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        name: str,
+        out: TextIO | None,
+        err: TextIO | None,
+        *,
+        label: bool,
+        prefix: str,
+        patient: bool,
+    ) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._out, self._err = out or sys.stdout, err or sys.stderr
+        self._label, self._prefix = label, prefix
+        self._patient = patient
+        self._started_line: dict[tuple[str, str], bool] = {}
+        self._dirty = False
+        self.incomplete = False
+
+    def write(self, stream: str, ranks: str, data: bytes) -> None:
+        """Show what the tasks of these ranks have written to a stream."""
+        target = self._err if stream == "stderr" else self._out
+        if self._label:
+            data = b"".join(self._labelled(stream, str(rank), data) for rank in expand(ranks))
+        self._try(target, lambda: target.buffer.write(data))
+        if not self._dirty:
+            self._dirty = True
+            self._reactor.call_soon(self.flush)
+
+    def _labelled(self, stream: str, rank: str, data: bytes) -> bytes:
+        prefix = f"{self._prefix}{rank}: ".encode()
+        goes_on = self._started_line.get((stream, rank), False)
+        self._started_line[stream, rank] = not data.endswith(b"\n")
+        text = b"".join(prefix + line for line in data.splitlines(keepends=True))
+        return text[len(prefix) :] if goes_on else text
+
+    def say(self, text: str) -> None:
+        """A line on err, after the output so far."""
+        self.flush()
+        self._try(self._err, lambda: self._err.write(text + "\n"))
+        self._try(self._err, self._err.flush)
+
+    def flush(self) -> None:
+        if self._dirty:
+            self._dirty = False
+            self._try(self._out, self._out.buffer.flush)
+            self._try(self._err, self._err.buffer.flush)
+
+    def _try(self, target: TextIO, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except OSError as exc:
+            if not self._patient:
+                raise
+            self._give_up(target, exc)
+
+    def _give_up(self, target: TextIO, error: OSError) -> None:
+        """From now on what is written there goes nowhere: leaving the job alone would help nobody."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, target.fileno())
+        os.close(nowhere)
+        if error.errno != errno.EPIPE:
+            self.incomplete = True
+            self.say(f"flux-{self._name}: {target.name.strip('<>')}: {error.strerror}: further output is not shown")
