@@ -45,7 +45,7 @@ def test_widths_count_no_heading_that_is_not_shown(capsys: pytest.CaptureFixture
     assert _lines("+:{name}|", [_item("a")], capsys, no_header=True) == ["a|"]
 
 
-@pytest.mark.parametrize("fmt", ["{name!P}", "{name!F:>5}", "{name:nope}", "+:{name!D}"])
+@pytest.mark.parametrize("fmt", ["{name!P}", "{name!F:>5}", "{name:nope}", "{name:foo}", "+:{name!D}"])
 def test_a_value_that_cannot_be_shown_so_is_named(fmt: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FormatError, match="cannot show a value: "):
         _lines(fmt, [_item("a", "b")], capsys)

@@ -78,6 +78,7 @@ def test_time_left(run: Run, held: str) -> None:
     assert run("job", "timeleft").stdout == "4294967295\n"
     assert run("job", "timeleft", "-H").stdout == "infinity\n"
     fails(run("job", "timeleft", held), f"job {held} has not started")
+    fails(run("job", "timeleft", "f1"), "f1: No such job")
     run("cancel", limited)
     run("job", "status", limited)
     assert run("job", "timeleft", limited).stdout == "0\n"

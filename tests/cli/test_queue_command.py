@@ -111,6 +111,7 @@ def test_drain_and_idle_wait_for_jobs(run: Run) -> None:
         ("stop", "Named queues are defined. Specify queues or use --all."),
         ("status nope", "status: 'nope' is not a valid queue"),
         ("start nope", "start: 'nope' is not a valid queue"),
+        ("stop nope", "stop: 'nope' is not a valid queue"),
         ("start -q batch debug", "Conflicting queues specified as --queue=batch and debug"),
         ("list -q nope", "No such queue: nope; there are batch, debug, express"),
         ("list -o {zzz}", "Unknown format field: zzz"),

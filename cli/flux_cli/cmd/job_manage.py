@@ -164,7 +164,7 @@ def timeleft_arguments(parser: Parser) -> None:
 def timeleft(args: argparse.Namespace) -> int:
     from flux.util import fsd
 
-    seconds = _seconds_left(args.id or _own_job())
+    seconds = _seconds_left(_own_job() if args.id is None else args.id)
     if args.human:
         print("infinity" if seconds is None else fsd(seconds))
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Show = Callable[[str, dict[str, Any]], None]
 
 DISABLED = "disabled by administrator"
+_UNDONE = {"start": "stop", "enable": "disable"}
 
 
 def command(argv: list[str]) -> int:
@@ -95,7 +96,7 @@ def _request(handle: Flux, method: str, payload: dict[str, Any]) -> Any:
     try:
         return handle.rpc(f"job-manager.queue-{method}", payload, nodeid=0).get()
     except OSError as exc:
-        die(f"{method}: {exc}")
+        die(f"{_UNDONE[method] if payload.get(method) is False else method}: {exc}")
 
 
 # -- enable, disable, start, stop

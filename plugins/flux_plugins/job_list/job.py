@@ -18,12 +18,15 @@ from flux.constants import (
     FLUX_JOB_STATE_PRIORITY,
     FLUX_JOB_STATE_RUN,
     FLUX_JOB_STATE_SCHED,
+    IDSET_FLAG_BRACKETS,
+    IDSET_FLAG_RANGE,
 )
 from flux.hostlist import Hostlist
 from flux.idset import IDset
 
 __all__ = ["ListedJob"]
 
+_BRACKETED = IDSET_FLAG_BRACKETS | IDSET_FLAG_RANGE
 _TIME_OF_STATE = {
     FLUX_JOB_STATE_DEPEND: "t_depend",
     FLUX_JOB_STATE_PRIORITY: "t_priority",
@@ -79,7 +82,7 @@ class ListedJob:
         ranks = IDset().union(*(entry["rank"] for entry in execution["R_lite"]))
         self._nodes = None
         self.fields.update(
-            ranks=str(ranks),
+            ranks=ranks.encode(_BRACKETED),
             nnodes=ranks.count(),
             ncores=sum(
                 IDset(entry["rank"]).count() * IDset(entry["children"].get("core", "")).count()

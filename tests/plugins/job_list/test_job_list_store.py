@@ -104,7 +104,7 @@ def test_a_finished_job_tells_where_and_how_it_ended() -> None:
     job = add(Store(), 7, *WHOLE, R=R)
     shown = job.encode(ATTRIBUTES)
     assert shown["state"] == FLUX_JOB_STATE_INACTIVE
-    assert (shown["ranks"], shown["nodelist"], shown["ncores"]) == ("1-2", "n[1-2]", 24)
+    assert (shown["ranks"], shown["nodelist"], shown["ncores"]) == ("[1-2]", "n[1-2]", 24)
     assert (shown["success"], shown["result"], shown["waitstatus"]) == (True, FLUX_JOB_RESULT_COMPLETED, 0)
     assert (shown["t_run"], shown["t_cleanup"], shown["t_inactive"], shown["expiration"]) == (5.0, 7.0, 10.0, 65.0)
     assert shown["exception_occurred"] is False
