@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,15 @@ def test_resources_of_a_nested_instance_are_those_of_the_job(outer: Instance, sh
     assert R["R_lite"] == given["R_lite"]
     assert R["expiration"] == given["expiration"] > 0
     assert '"method":"job-info"' in shown["method"].replace(" ", "")
+
+
+def test_an_enclosing_instance_may_be_too_old_to_be_followed(outer: Instance, tmp_path: Path) -> None:
+    (tmp_path / "conf.toml").write_text("[resource]\nno-update-watch = true\n")
+    script = "flux kvs eventlog get resource.eventlog; flux resource info"
+    words = ("-n1", "-t30m", "flux", "start", f"--config-path={tmp_path}/conf.toml", "sh", "-c", script)
+    shown = outer.run("flux", "run", *words, check=True).stdout
+    assert 'method="job-info"' in shown
+    assert "1 Nodes, 1 Cores" in shown
 
 
 def test_more_brokers_than_nodes_share_what_they_find(outer: Instance) -> None:

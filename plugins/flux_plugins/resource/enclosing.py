@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +53,23 @@ class EnclosingJob:
     async def _watch(self, uri: str, jobid: int) -> None:
         parent = await AsyncFlux.open(uri)
         try:
-            payload = {"id": jobid, "key": "R", "flags": 0}
-            async for update in parent.rpc("job-info.update-watch", payload, FLUX_NODEID_ANY, FLAG_STREAMING):
-                self._take(update["R"])
+            await self._take_updates(parent, jobid)
+        except FluxError as exc:
+            if exc.errno != errno.ENOSYS:
+                raise
+            # an instance of before 0.56 cannot be followed: no update of the job is known here
+            found = await parent.rpc("job-info.lookup", {"id": jobid, "keys": ["R"], "flags": 0})
+            self._take(json.loads(found["R"]))
         finally:
             parent.close()
+
+    async def _take_updates(self, parent: AsyncFlux, jobid: int) -> None:
+        table = self._resource.conf.get("resource") or {}
+        if table.get("no-update-watch"):
+            raise FluxError(errno.ENOSYS, "resource.no-update-watch is set")
+        payload = {"id": jobid, "key": "R", "flags": 0}
+        async for update in parent.rpc("job-info.update-watch", payload, FLUX_NODEID_ANY, FLAG_STREAMING):
+            self._take(update["R"])
 
     def _take(self, R: dict[str, Any]) -> None:
         resource = self._resource
