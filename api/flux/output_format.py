@@ -314,7 +314,7 @@ class OutputFormat:
     def sort_items(self, items: list[Any]) -> list[Any]:
         """Sort in place: nothing before numbers before text; returns the list."""
         for key, reverse in reversed(self.sort_keys):
-            items.sort(key=_ranking(attrgetter(key)), reverse=reverse)
+            items.sort(key=_ranking(_getter(key)), reverse=reverse)
         return items
 
     def print_items(
@@ -363,10 +363,17 @@ def _renderer(part: _Part) -> Callable[[Any], str]:
     literal, conversion, spec = part.literal, part.conversion, part.spec
     if part.field is None:
         return lambda _obj: literal
-    get = attrgetter(part.field)
+    get = _getter(part.field)
     if conversion is None:
         return lambda obj: literal + show(get(obj), spec)
     return lambda obj: literal + show(convert(get(obj), conversion), spec)
+
+
+def _getter(field: str) -> Callable[[Any], Any]:
+    """Looks a field up; what is below one that an object has not got shows as nothing."""
+    get = attrgetter(field)
+    parent = attrgetter(field.rpartition(".")[0]) if "." in field else None
+    return get if parent is None else lambda obj: "" if parent(obj) is None else get(obj)
 
 
 def _nearest(field: str, fields: Iterable[str]) -> str:

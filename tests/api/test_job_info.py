@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flux.job.event import EventLogEvent
 from flux.job.info import JobInfo, statustostr
 from flux.job.info_format import JobInfoFormat
 from flux.job.list import JobList, constraint
@@ -76,6 +77,14 @@ def test_annotations_that_are_not_there_are_empty() -> None:
         _ = job.ntask
 
 
+def test_a_job_that_is_no_instance_has_no_uri() -> None:
+    plain, instance = _job(annotations={}), _job(annotations={"user": {"uri": "ssh://host/path"}})
+    assert (plain.uri, str(instance.uri)) == (None, "ssh://host/path")
+    formatter = JobInfoFormat("{uri} [{uri.local}]")
+    assert formatter.format(plain) == "None []"
+    assert formatter.format(instance) == "ssh://host/path [local:///path]"
+
+
 def test_to_dict_holds_what_is_known() -> None:
     record = _job(annotations={"user": {"a": 1}}, dependencies=["after-start=f1"]).to_dict()
     assert record["id"] == 1024
@@ -134,32 +143,18 @@ def test_filters_and_users_are_checked() -> None:
         query.set_user("nobody-here")
 
 
-class Output:
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-        self.reader = OutputReader(
-            lambda *chunk: self.seen.append(chunk), lambda *r: self.seen.append(r), lambda log: self.seen.append(log)
-        )
-
-    def feed(self, name: str, **context: Any) -> bool:
-        from flux.job.event import EventLogEvent
-
-        self.reader.on_event(EventLogEvent({"timestamp": 1.0, "name": name, "context": context}))
-        return self.reader.complete
-
-
-def test_output_is_complete_when_every_stream_has_ended() -> None:
-    out = Output()
-    assert not out.feed("log", level=3, message="early")
-    assert not out.feed("header", version=1, count={"stdout": 2, "stderr": 2})
-    assert not out.feed("data", stream="stdout", rank="0", data="hi\n")
-    assert not out.feed("data", stream="stdout", rank="1", data="AP8=", encoding="base64", eof=True)
-    assert not out.feed("data", stream="stdout", rank="0", eof=True)
-    assert out.feed("redirect", stream="stderr", rank="[0-1]", path="f")
-    assert out.seen[1:] == [("stdout", "0", b"hi\n"), ("stdout", "1", b"\0\xff"), ("stderr", "[0-1]", "f")]
-
-
-def test_one_chunk_of_several_ranks_ends_all_of_them() -> None:
-    out = Output()
-    out.feed("header", version=1, count={"stdout": 4})
-    assert out.feed("data", stream="stdout", rank="0-3", data="x", eof=True)
+def test_output_events_become_chunks_of_streams() -> None:
+    seen: list[Any] = []
+    reader = OutputReader(lambda *chunk: seen.append(chunk), lambda *r: seen.append(r), lambda log: seen.append(log))
+    for name, context in (
+        ("log", {"level": 3, "message": "early"}),
+        ("header", {"version": 1, "count": {"stdout": 2, "stderr": 2}}),
+        ("data", {"stream": "stdout", "rank": "0", "data": "hi\n"}),
+        ("data", {"stream": "stdout", "rank": "1", "data": "AP8=", "encoding": "base64", "eof": True}),
+        ("data", {"stream": "stdout", "rank": "0", "eof": True}),
+        ("redirect", {"stream": "stderr", "rank": "[0-1]", "path": "f"}),
+    ):
+        reader.on_event(EventLogEvent({"timestamp": 1.0, "name": name, "context": context}))
+    assert seen[0] == {"level": 3, "message": "early"}
+    assert seen[1:] == [("stdout", "0", b"hi\n"), ("stdout", "1", b"\0\xff"), ("stderr", "[0-1]", "f")]
+    assert reader.events == 6

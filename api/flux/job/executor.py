@@ -32,7 +32,8 @@ class FluxExecutorFuture(concurrent.futures.Future[int]):
 
     The result is the job's return code: the highest exit code of its shells (128+signal when a task was killed by
     one), or -signal when a shell was killed.
-    The exception is a JobException when the job was ended by one, or the OSError that its submission was refused with.
+    The exception is a JobException when the job was ended by one, the OSError that its submission was refused with, or
+    ValueError when it was attached to a job that is not there.
     Callbacks run in the thread that brings the news, or at once when it is old.
     """
 
@@ -264,6 +265,8 @@ class _Worker(threading.Thread):
         self._active.discard(future)
         if future._jobid is None:
             future._set_jobid(None, exc)
+        elif isinstance(exc, FileNotFoundError) and not future._events:
+            exc = ValueError(f"there is no job {future._jobid}")
         if not future.done():
             future.set_exception(exc or RuntimeError("the job's eventlog ended without a result"))
 

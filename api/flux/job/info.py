@@ -190,8 +190,10 @@ class JobInfo:
         raise AttributeError(f"the job has no attribute '{name}'")
 
     @property
-    def uri(self) -> JobURI:
-        return JobURI(self.user.uri)
+    def uri(self) -> JobURI | None:
+        """Of the instance of Flux that the job is; None for a job that is none, or that has not told yet."""
+        text = str(self.user.uri)
+        return JobURI(text) if text else None
 
     @property
     def username(self) -> str:
@@ -306,7 +308,7 @@ class JobInfo:
         """Ask the running instance of Flux that the job is for `instance`, which is empty for other jobs. Blocks."""
         from flux.job.instance import InstanceInfo
 
-        self.instance = InstanceInfo(self.uri.nearest if self.state_id == _RUN else "")
+        self.instance = InstanceInfo(self.uri.nearest if self.uri and self.state_id == _RUN else "")
         return self
 
     def to_dict(self, filtered: bool = True) -> dict[str, Any]:
