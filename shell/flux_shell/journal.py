@@ -12,12 +12,14 @@ from flux.eventlog import Event
 from flux.kvs.patient import PatientCommit
 from flux.kvs.txn import KVSTxn
 
-__all__ = ["Journal", "check_batch_timeout"]
+__all__ = ["FIRST_HOLD", "START_HOLD", "Journal", "check_batch_timeout"]
 
 HIGH_WATER = 4 << 20
 """Characters that wait to be committed before tasks are made to wait too."""
-FIRST_HOLD = 0.01
-"""Seconds that the first events of a job on one node wait for more: one commit for a job that ends at once."""
+FIRST_HOLD = 0.05
+"""Seconds that the first events of a job on one node wait for its start, at most."""
+START_HOLD = 0.01
+"""Seconds that they wait for more once it has started: one commit for a job that ends at once."""
 COMMIT_SIZE = 1 << 20
 """Characters of one key in a commit, about: each is a blob, which brokers and clients handle as a whole."""
 
@@ -34,7 +36,7 @@ class Journal:
 
     Args:
         flux: the handle. namespace: KVS namespace of the job. commit: how commits are made.
-        hold: seconds that the first events wait for more, unless `release` is called before.
+        hold: seconds that the first events wait for more at most, see `release_after`.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Journal:
         self._in_flight = False
         self._is_held = bool(hold)
         if hold:
-            flux.call_later(hold, self.release)
+            self.release_after(hold)
         self.backlog = 0
         """Characters that are not committed yet."""
         self.on_drained: list[Callable[[], None]] = []
@@ -83,6 +85,11 @@ class Journal:
             txn.append(key, self._take(key))
         self._in_flight = True
         self._commit(self._flux, txn, namespace=self._namespace).then(self._committed)
+
+    def release_after(self, seconds: float) -> None:
+        """Let what is held back wait no longer than that, unless `release` is called before."""
+        if self._is_held:
+            self._flux.call_later(seconds, self.release)
 
     def release(self) -> None:
         """Hold nothing back from now on: `flush` commits."""

@@ -16,6 +16,7 @@ from flux_shell.core import LOG_DEBUG, LOG_WARNING, ShellFatal, Terminated
 from flux_shell.face import ShellFace
 from flux_shell.initrc import SHIPPED, find_initrc, has_work
 from flux_shell.job import JobError
+from flux_shell.journal import START_HOLD
 from flux_shell.mustache import render
 from flux_shell.option_names import KNOWN, likely_meant
 from flux_shell.reaper import Reaper
@@ -77,6 +78,8 @@ class Shell(ShellFace):
         self._barrier()
         self._post("shell.start", {"taskmap": self.job.taskmap.wrap(), **self._contexts["shell.start"]})
         self._release_events()
+        if self.journal is not None:
+            self.journal.release_after(START_HOLD)
         for task in self.tasks:  # not before, so that no task's end is posted before shell.start
             self._reaper.watch(task)
         self.run_until(lambda: not self._running)

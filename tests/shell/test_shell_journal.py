@@ -50,6 +50,18 @@ def test_the_first_events_wait_for_more_and_later_ones_do_not(handle: flux.Flux)
     assert commits(handle) == 2
 
 
+def test_what_has_begun_is_waited_for_less(handle: flux.Flux) -> None:
+    journal = Journal(handle, NAMESPACE, hold=1000.0)
+    journal.append("output", "header", {})
+    journal.release_after(0.001)
+    turn(handle, journal)
+    assert commits(handle) == 1
+    journal.release_after(1000.0)  # what was released is held no more
+    journal.append("output", "data", {})
+    turn(handle, journal)
+    assert commits(handle) == 2
+
+
 def test_the_first_events_do_not_wait_for_ever(handle: flux.Flux) -> None:
     journal = Journal(handle, NAMESPACE, hold=0.001)
     journal.append("output", "header", {})

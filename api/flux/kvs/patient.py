@@ -1,4 +1,4 @@
-"""Commits of what must not be lost: on a full disk they wait for room (docs/promises.md)."""
+"""Commits, and their like, of what must not be lost: on a full disk they wait for room (docs/promises.md)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from flux.kvs.requests import commit_async
 from flux.kvs.txn import KVSTxn
 
 if TYPE_CHECKING:
-    from flux.core.base import Handle
+    from collections.abc import Callable
 
-__all__ = ["PatientCommit"]
+    from flux.core.base import Handle
+    from flux.rpc import RPC
+
+__all__ = ["PatientCommit", "PatientRPC"]
 
 _DELAY = 1.0
 
 
-class PatientCommit(Future):
-    """A commit that is sent again each second while the backing store is full (ENOSPC); the result is as of any commit.
+class PatientRPC(Future):
+    """A request to the KVS that is sent again each second while the backing store is full (ENOSPC).
 
     It waits as long as the instance runs: one that ends does not end later for it. What is in it is in memory until
-    then: whoever has several commits to make in order makes one at a time.
+    then: whoever has several to make in order makes one at a time.
 
     Args:
         handle: the handle to send on.
-        txn: is emptied.
+        send: sends the request and gives its RPC; called again each time.
 
     Attributes:
         waiting: it was refused for want of room, and is going to be sent again.
     """
 
-    def __init__(self, handle: Handle, txn: KVSTxn, namespace: str | None = None) -> None:
+    def __init__(self, handle: Handle, send: Callable[[], RPC]) -> None:
         super().__init__(handle)
         self._flux = handle
-        self._namespace = namespace
-        self._ops, txn.ops = txn.ops, []
+        self._request = send
         self._gives_up = False
         self._timer: Any = None
         self.waiting = False
@@ -45,9 +47,7 @@ class PatientCommit(Future):
     def _send(self) -> None:
         self.waiting = False
         self._timer = None
-        txn = KVSTxn()
-        txn.ops = self._ops
-        commit_async(self._flux, txn, namespace=self._namespace).then(self._answered)
+        self._request().then(self._answered)
 
     def _answered(self, rpc: Future) -> None:
         try:
@@ -76,3 +76,22 @@ class PatientCommit(Future):
         if self._timer is not None and self.waiting:
             self._timer.cancel()
             self._send()
+
+
+class PatientCommit(PatientRPC):
+    """A patient commit; the result is as of any commit.
+
+    Args:
+        handle: the handle to send on.
+        txn: is emptied.
+    """
+
+    def __init__(self, handle: Handle, txn: KVSTxn, namespace: str | None = None) -> None:
+        self._namespace = namespace
+        self._ops, txn.ops = txn.ops, []
+        super().__init__(handle, self._commit)
+
+    def _commit(self) -> RPC:
+        txn = KVSTxn()
+        txn.ops = self._ops
+        return commit_async(self._flux, txn, namespace=self._namespace)

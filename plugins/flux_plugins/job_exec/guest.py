@@ -6,17 +6,15 @@ On a full disk what was made waits for room, one commit at a time so that events
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable
 from typing import Any
 
 from flux.core.aio import AsyncFlux
-from flux.errors import FluxError
 from flux.eventlog import Event
 from flux.job.fluid import encode as encode_id
-from flux.kvs import KVSTxn, commit_async, namespace_create_async, namespace_remove_async, treeobj
-from flux.kvs.patient import PatientCommit
+from flux.kvs import KVSTxn, namespace_remove_async
+from flux.kvs.patient import PatientCommit, PatientRPC
 
 __all__ = ["Guest"]
 
@@ -50,24 +48,10 @@ class Guest:
         """Make the namespace, write the events logged so far, link it; then call back with "" or an error.
 
         A namespace that is there is one that a service made which was lost before it did anything else.
-        The three requests go out at once: the KVS takes those of one client in order.
         """
-        requests = [namespace_create_async(self._flux, self.namespace, self._owner)]
-        requests.append(commit_async(self._flux, self._take_log(), namespace=self.namespace))
-        link = KVSTxn().symlink(self._key, ".", self.namespace)
-        requests.append(commit_async(self._flux, link, namespace="primary"))
-        left = len(requests)
-        error = ""
-
-        def answered(rpc: Any) -> None:
-            nonlocal left, error
-            left -= 1
-            error = error or _problem(rpc)
-            if not left:
-                on_ready(error)
-
-        for rpc in requests:
-            rpc.then(answered)
+        request = {"namespace": self.namespace, "key": self._key, "owner": self._owner, "ops": self._take_log().ops}
+        begin = self._flux.rpc("kvs.guest-begin", request, nodeid=0)
+        begin.then(lambda rpc: on_ready(rpc.error_string() or ""))
 
     # -- events
 
@@ -122,21 +106,16 @@ class Guest:
         if self._writing:
             self._on_sealed = on_done
             return
-        PatientCommit(self._flux, self._take_log(), namespace=self.namespace).then(self._keep, on_done)
+        request = {"namespace": self.namespace, "key": self._key, "ops": self._take_log().ops}
+        PatientRPC(self._flux, lambda: self._flux.rpc("kvs.guest-end", request, nodeid=0)).then(self._sealed, on_done)
 
-    def _keep(self, commit: Any, on_done: Callable[[], None]) -> None:
-        try:
-            rootref = commit.get()["rootref"]
-        except FluxError as exc:
-            self._on_error(f"{self.namespace} could not be kept: {exc}")
+    def _sealed(self, rpc: Any, on_done: Callable[[], None]) -> None:
+        text = rpc.error_string()
+        if text:
+            self._on_error(f"{self.namespace} could not be kept: {text}")
             self._remove(on_done)
-            return
-        txn = KVSTxn().put_treeobj(self._key, treeobj.dirref(rootref))
-        PatientCommit(self._flux, txn, namespace="primary").then(self._kept, on_done)
-
-    def _kept(self, commit: Any, on_done: Callable[[], None]) -> None:
-        self._check(commit)
-        self._remove(on_done)
+        else:
+            on_done()
 
     def _remove(self, on_done: Callable[[], None]) -> None:
         namespace_remove_async(self._flux, self.namespace).then(self._removed, on_done)
@@ -144,12 +123,3 @@ class Guest:
     def _removed(self, rpc: Any, on_done: Callable[[], None]) -> None:
         self._check(rpc)
         on_done()
-
-
-def _problem(rpc: Any) -> str:
-    """The text of an error, but for a namespace that is there already; else ""."""
-    try:
-        rpc.get()
-    except FluxError as exc:
-        return "" if exc.errno == errno.EEXIST else str(exc)
-    return ""

@@ -26,9 +26,11 @@ from flux_plugins.kvs.periodic import Periodic
 from flux_plugins.kvs.relays import Outcome, Relays
 from flux_plugins.kvs.requests import Checkpoint
 from flux_plugins.kvs.stats import Counter
-from flux_plugins.kvs.transaction import Transaction
+from flux_plugins.kvs.transaction import Edit, Transaction
 
 if TYPE_CHECKING:
+    import asyncio
+
     from flux.message import Message
     from flux.rpc import RPC
     from flux_plugins.kvs.module import Kvs
@@ -96,7 +98,7 @@ class Leader:
         """Answer what waits, then put the primary root on record."""
         self._periodic.stop()
         for namespace in self.namespaces.values():
-            self._abandon(namespace, errno.ENOSYS, "the kvs module is being unloaded")
+            self._abandon(namespace, FluxError(errno.ENOSYS, "the kvs module is being unloaded"))
         try:
             await self.checkpoint()
         except FluxError as exc:
@@ -144,16 +146,14 @@ class Leader:
             raise FluxError(errno.ENOTSUP, "the primary namespace cannot be removed")
         namespace = self.namespaces.pop(name, None)
         if namespace is not None:
-            self._abandon(namespace, errno.ENOTSUP, f"namespace {name} was removed")
+            self._abandon(namespace, FluxError(errno.ENOTSUP, f"namespace {name} was removed"))
             self._publish(name, "removed", {"namespace": name})
 
-    def _abandon(self, namespace: Namespace, errnum: int, text: str) -> None:
+    def _abandon(self, namespace: Namespace, error: FluxError) -> None:
+        queue, namespace.queue = namespace.queue, []
         for msg in namespace.waiting():
-            self.kvs.flux.respond_error(msg, errnum, text)
-        relayed = [transaction.name for transaction in namespace.queue if transaction.msg is None]
-        if relayed:
-            self._publish_error(namespace.name, relayed, errnum)
-        namespace.queue = []
+            self.kvs.respond_error(msg, error)
+        self._fail(namespace, [(transaction, error) for transaction in queue])
 
     # -- commit
 
@@ -163,11 +163,24 @@ class Leader:
 
     def submit(self, namespace: Namespace, transaction: Transaction) -> None:
         """Commit a transaction at the end of this loop turn, with others of it. FluxError ENOSPC: no room for it."""
+        self.need_room()
+        self._enqueue(namespace, transaction)
+
+    def need_room(self) -> None:
+        """FluxError ENOSPC while there is no room for what is committed."""
         if self.read_only:
             raise FluxError(errno.ENOSPC, "the content backing store has no space left: the instance is read-only")
+
+    def _enqueue(self, namespace: Namespace, transaction: Transaction) -> None:
         namespace.queue.append(transaction)
         if not namespace.busy:
             self._schedule(namespace)
+
+    def make(self, namespace: Namespace, edits: list[Edit]) -> asyncio.Future[dict[str, Any]]:
+        """Commit a transaction of this module's own; gives the root to come. It is made even where there is no room."""
+        outcome: asyncio.Future[dict[str, Any]] = self.kvs.flux.loop.create_future()
+        self._enqueue(namespace, Transaction(self.next_name(), edits, 0, None, outcome))
+        return outcome
 
     def refuse(self, name: str, namespace: str, error: FluxError) -> None:
         """Tell another rank that its transaction failed."""
@@ -287,9 +300,11 @@ class Leader:
         for msg in waiting:
             self.kvs.respond(msg, root)
         for transaction in update.applied:
-            if transaction.msg is None:
+            if transaction.outcome is not None:
+                transaction.end(root)
+            elif transaction.msg is None:
                 continue
-            if transaction.sync:
+            elif transaction.sync:
                 self.kvs.spawn(self._answer_synced(transaction.msg, root), "sync")
             else:
                 self.kvs.respond(transaction.msg, root)
@@ -311,7 +326,9 @@ class Leader:
 
     def _fail(self, namespace: Namespace, failed: list[tuple[Transaction, FluxError]]) -> None:
         for transaction, error in failed:
-            if transaction.msg is None:
+            if transaction.outcome is not None:
+                transaction.end(error)
+            elif transaction.msg is None:
                 self._publish_error(namespace.name, [transaction.name], error.errno)
             else:
                 self.kvs.respond_error(transaction.msg, error)

@@ -1,7 +1,8 @@
 """The kvs module: lookups on every rank, commits on rank 0 (flux-kvs(1), RFC 11).
 
 A handler that finds everything in memory answers at once; else the same attempt is made again after what it missed
-has been loaded. `kvs.fetch` is private to kvs-watch, `kvs.load-path` to this module; `kvs.dropcache` is for tests.
+has been loaded. `kvs.fetch` is private to kvs-watch, `kvs.load-path` to this module, `kvs.guest-begin` and
+`kvs.guest-end` to job-exec; `kvs.dropcache` is for tests.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from flux.module import DEFERRED, USER, Module, event, request
 from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache, Unread
 from flux_plugins.kvs.fence import Fences
 from flux_plugins.kvs.follower import Follower
+from flux_plugins.kvs.guests import begin_guest, end_guest
 from flux_plugins.kvs.leader import Leader
 from flux_plugins.kvs.lookup import find, lookup, value_blobs
 from flux_plugins.kvs.namespaces import Namespace, Unknown, may_use
@@ -33,6 +35,7 @@ from flux_plugins.kvs.requests import (
     CommitRequest,
     FenceRequest,
     FetchRequest,
+    Guest,
     LookupRequest,
     NamespaceCreate,
     NamespaceName,
@@ -325,6 +328,14 @@ class Kvs(Module):
             return self._ask_leader(msg)
         self.leader.remove(req.namespace)
         return None
+
+    @request("guest-begin", payload=Guest)
+    async def guest_begin(self, msg: Message, req: Guest) -> Any:
+        return await (self._ask_leader(msg) if self.leader is None else begin_guest(self.leader, req))
+
+    @request("guest-end", payload=Guest)
+    async def guest_end(self, msg: Message, req: Guest) -> Any:
+        return await (self._ask_leader(msg) if self.leader is None else end_guest(self.leader, req))
 
     @request("namespace-list")
     def namespace_list(self, msg: Message) -> Any:

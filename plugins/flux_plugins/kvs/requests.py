@@ -14,6 +14,7 @@ __all__ = [
     "ErrorEvent",
     "FenceRequest",
     "FetchRequest",
+    "Guest",
     "LookupRequest",
     "NamespaceCreate",
     "NamespaceName",
@@ -97,6 +98,21 @@ class NamespaceCreate(msgspec.Struct):
     rootref: str
     owner: int
     flags: int = 0
+
+
+class Guest(msgspec.Struct):
+    """kvs.guest-begin, kvs.guest-end: the namespace of a job.
+
+    Attributes:
+        key: where the job's directory has it.
+        ops: what to commit in it, as its first or its last.
+        owner: userid of the job.
+    """
+
+    namespace: str
+    key: str
+    ops: list[Op]
+    owner: int = -1
 
 
 class WaitVersion(msgspec.Struct):

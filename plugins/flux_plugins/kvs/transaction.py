@@ -14,6 +14,8 @@ from flux.kvs.treeobj import TreeObj
 from flux_plugins.kvs.keys import split_key
 
 if TYPE_CHECKING:
+    import asyncio
+
     from flux.message import Message
 
 __all__ = ["Edit", "Op", "Transaction", "check_ops"]
@@ -40,16 +42,34 @@ class Transaction:
 
     Args:
         name: as it appears in the events that tell its outcome.
-        msg: the request to answer here; None when it was relayed by another rank.
+        msg: the request to answer here; None when it was relayed by another rank, or by this module itself.
+        outcome: gets the root that came of it, or the error: of one that this module itself makes.
     """
 
-    __slots__ = ("edits", "flags", "msg", "name")
+    __slots__ = ("edits", "flags", "msg", "name", "outcome")
 
-    def __init__(self, name: str, edits: list[Edit], flags: int, msg: Message | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        edits: list[Edit],
+        flags: int,
+        msg: Message | None,
+        outcome: asyncio.Future[dict[str, Any]] | None = None,
+    ) -> None:
         self.name = name
         self.edits = edits
         self.flags = flags
         self.msg = msg
+        self.outcome = outcome
+
+    def end(self, result: dict[str, Any] | FluxError) -> None:
+        """Tell the root that came of it, or the error, to whoever in this module has not been stopped meanwhile."""
+        if self.outcome is None or self.outcome.done():
+            return
+        if isinstance(result, FluxError):
+            self.outcome.set_exception(result)
+        else:
+            self.outcome.set_result(result)
 
     @property
     def mergeable(self) -> bool:
