@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import errno
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,16 +13,6 @@ import flux.job
 from flux.errors import FluxError
 from flux.job import FluxExecutor, JobException, JobspecV1
 from flux.testing import Instance
-
-
-@pytest.fixture
-def running(instance: Callable[..., Instance]) -> Instance:
-    return instance(size=1)
-
-
-@pytest.fixture
-def handle(running: Instance) -> Any:
-    return running.handle()
 
 
 def shell(script: str) -> JobspecV1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,6 @@ import flux.job
 from flux.errors import FluxError
 from flux.job import JobException, JobspecV1
 from flux.job.output import JobExceptionEvent, OutputEvent, OutputHeaderEvent, output_event_watch
-from flux.testing import Instance
-
-
-@pytest.fixture
-def running(instance: Callable[..., Instance]) -> Instance:
-    return instance(size=1)
-
-
-@pytest.fixture
-def handle(running: Instance) -> Any:
-    return running.handle()
 
 
 def submitted(handle: Any, *words: str, **options: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,17 +10,6 @@ import pytest
 import flux.job
 from flux.job import JobspecV1, JobWatcher
 from flux.job.watcher import JobProgressBar, JobStatus
-from flux.testing import Instance
-
-
-@pytest.fixture
-def running(instance: Callable[..., Instance]) -> Instance:
-    return instance(size=1)
-
-
-@pytest.fixture
-def handle(running: Instance) -> Any:
-    return running.handle()
 
 
 def submitted(handle: Any, script: str, **options: Any) -> Any:

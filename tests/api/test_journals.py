@@ -24,11 +24,6 @@ def running(instance: Callable[..., Instance]) -> Instance:
     return instance(size=2)
 
 
-@pytest.fixture
-def handle(running: Instance) -> Any:
-    return running.handle()
-
-
 def finished(handle: Any) -> int:
     jobid = flux.job.submit(handle, JobspecV1.from_command(["true"]))
     flux.job.result(handle, jobid)
