@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from stevedore.extension import Extension, ExtensionManager
@@ -32,7 +32,7 @@ class PluginLister(ExtensionManager[Any]):
         return [point for dist in self._installed for point in dist.entry_points if point.group == self.namespace]
 
     def _load_one_plugin(self, ep: EntryPoint, *args: Any, **kwargs: Any) -> Extension[Any]:
-        return Extension(ep.name, ep, None, None)  # type: ignore[arg-type]
+        return Extension(ep.name, ep, cast(Any, None), None)
 
     def entries(self) -> Iterator[Entry]:
         for extension in self.extensions:

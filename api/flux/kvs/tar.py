@@ -156,10 +156,12 @@ def _parse(block: bytes) -> tuple[str, bytes, str, int]:
 
 
 def _number(field: bytes) -> int:
-    """-1 when it is none."""
+    """Octal digits, or binary behind the byte 0x80; -1 when it is neither."""
+    if field[:1] == b"\x80":
+        return int.from_bytes(field[1:], "big")
     try:
-        return int(tarfile.nti(field)) if field else -1  # type: ignore[attr-defined]
-    except tarfile.TarError:
+        return int(field.partition(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
         return -1
 
 

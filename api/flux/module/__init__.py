@@ -23,7 +23,6 @@ from flux.module.base import (
     event,
     request,
 )
-from flux.module.congestion import congested_link
 from flux.module.subscribers import Subscribers
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "Module",
     "Subscribers",
     "Transport",
-    "congested_link",
     "event",
     "request",
 ]

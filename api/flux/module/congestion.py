@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from flux.core.stream import SocketLink
 from flux.message import Message
-
-if TYPE_CHECKING:
-    from flux.core.stream import SocketLink
-    from flux.module.base import Module
+from flux.module.base import Module
 
 __all__ = ["LINK_LIMIT", "congested_link"]
 
@@ -24,7 +20,5 @@ def congested_link(module: Module, msg: Message) -> SocketLink | None:
     """
     if not module.broker or not msg.routes:
         return None
-    from flux.core.stream import SocketLink  # asyncio: job shells, which import this package, do without it
-
     link = module.broker.switch.link_to(msg.routes[-1])
     return link if isinstance(link, SocketLink) and link.queued > LINK_LIMIT else None

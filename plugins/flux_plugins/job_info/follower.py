@@ -10,7 +10,7 @@ from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.requests import Lookup, lookup_async
 from flux.message import Message
-from flux.module import congested_link
+from flux.module.congestion import congested_link
 
 if TYPE_CHECKING:
     from flux_plugins.job_info.module import JobInfo

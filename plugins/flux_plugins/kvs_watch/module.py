@@ -18,7 +18,8 @@ from flux.core.steady import SteadyRPC
 from flux.errors import EndOfStream, FluxError, as_flux_error
 from flux.future import Future
 from flux.message import ROLE_OWNER, Message
-from flux.module import DEFERRED, USER, Module, Subscribers, congested_link, event, request
+from flux.module import DEFERRED, USER, Module, Subscribers, event, request
+from flux.module.congestion import congested_link
 from flux.rpc import RPC
 from flux_plugins.kvs_watch.namespace import WatchedNamespace
 from flux_plugins.kvs_watch.requests import Blobs, Root, SetrootEvent, TakenRequest, WatchRequest

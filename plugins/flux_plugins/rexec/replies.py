@@ -9,7 +9,7 @@ import msgspec
 
 from flux.errors import EndOfStream, FluxError
 from flux.message import Message
-from flux.module import congested_link
+from flux.module.congestion import congested_link
 from flux.stdio import encode_io
 from flux_plugins.rexec.process import Process
 from flux_plugins.rexec.protocol import Flag
