@@ -193,7 +193,7 @@ class Resource(Module):
         self._require_leader()
         inventory = self._inventory or ResourceSet()
         return {
-            "all": with_nodelist(inventory),
+            "all": with_nodelist(inventory.copy_ranks(inventory.ranks - self.status.excluded)),
             "down": with_nodelist(inventory.copy_ranks(self.status.down)),
             "allocated": await self._allocated(),
         }

@@ -164,6 +164,8 @@ def test_nodes_that_are_not_as_configured_are_drained(instance: Callable[..., In
     status = handle.rpc("resource.status", nodeid=0).get()
     ((ranks, info),) = status["drain"].items()
     assert (ranks, status["exclude"]) == ("0", "1")
+    offered = handle.rpc("resource.sched-status", nodeid=0).get()["all"]
+    assert [entry["rank"] for entry in offered["execution"]["R_lite"]] == ["0"]
     assert info["reason"].startswith("differs from the configured resources: missing core[")
     with pytest.raises(FluxError, match="rank 1 excluded"):
         handle.rpc("resource.drain", {"targets": "1"}, nodeid=0).get()
