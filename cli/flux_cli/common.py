@@ -75,8 +75,9 @@ def _terminal_width() -> int:
 
 
 _USAGE_IS_2 = frozenset(
-    "alloc batch bulksubmit cancel hostlist housekeeping job-exec-override job-frobnicator job-validator jobs jobtap"
-    " multi-prog pgrep pkill plugins post-job-event pstree queue resource run sproc submit update uri watch".split()
+    "admin alloc batch bulksubmit cancel fortune hostlist housekeeping job-exec-override job-frobnicator job-validator"
+    " jobs jobtap modprobe multi-prog pgrep pkill plugins post-job-event pstree queue resource run sproc submit update"
+    " uri watch".split()
 )
 """Commands that end with 2 when their command line makes no sense, for scripts that tell that from a failure (1)."""
 

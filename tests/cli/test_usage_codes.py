@@ -11,7 +11,7 @@ import pytest
 FLUX = str(Path(sys.executable).with_name("flux"))
 
 # those that stock Flux has written with argparse, and one of ours
-TWO = """alloc batch bulksubmit cancel hostlist housekeeping job-exec-override jobs jobtap
+TWO = """admin alloc batch bulksubmit cancel fortune hostlist housekeeping job-exec-override jobs jobtap modprobe
 pgrep pkill plugins post-job-event pstree queue resource run sproc submit update uri watch""".split()
 ONE = """archive broker content cron event exec getattr job keygen kvs logger module overlay ping proxy setattr shutdown
 start top""".split()
