@@ -252,8 +252,11 @@ class Attach:
             self._show("exec", event)
         if event.name == "shell.init":
             self._shell_started(event.context)
-        elif event.name == "shell.start" and self._debug and event.context.get("sync"):
-            self._request("job-manager.kill", {"id": int(self._jobid), "signum": signal.SIGCONT})
+        elif event.name == "shell.start":
+            if self._debug and event.context.get("sync"):
+                self._request("job-manager.kill", {"id": int(self._jobid), "signum": signal.SIGCONT})
+            if self._stdin_ranks not in (None, "all"):
+                self._check_ranks(self._stdin_ranks, event.context)
         elif event.name == "log":
             self._exec_log(event.context)
         elif event.name == "done":
@@ -282,6 +285,15 @@ class Attach:
             return
         self._stdin.start()
 
+    def _check_ranks(self, wanted: str, context: dict[str, Any]) -> None:
+        from flux.idset import IDset
+        from flux.taskmap import decode
+
+        ranks = IDset(wanted)
+        there = ranks & f"0-{decode(context['taskmap']).ntasks() - 1}"
+        if there != ranks:
+            self._warn(f"warning: adjusting --stdin-ranks from {wanted} to {there}")
+
     def _show(self, log: str, event: EventLogEvent) -> None:
         seconds = event.timestamp - self.result.times.get("t_submit", event.timestamp)
         self._say_plain(f"{seconds:.3f}s: {log}.{event.name} {event.context_string}".rstrip())
@@ -307,7 +319,7 @@ class Attach:
             tail.release()
 
     def _redirected(self, stream: str, ranks: str, path: str) -> None:
-        self._say_plain(f"{ranks.strip('[]')}: {stream} redirected to {path}")
+        self._say_plain(f"{ranks}: {stream} redirected to {path}")
 
     def _shell_log(self, context: dict[str, Any]) -> None:
         self._say_plain(log_line(context))

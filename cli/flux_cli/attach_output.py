@@ -47,7 +47,8 @@ class AttachOutput:
         self._out, self._err = out or sys.stdout, err or sys.stderr
         self._label, self._prefix = label, prefix
         self._patient = patient
-        self._started_line: dict[tuple[str, str], bool] = {}
+        self._open_line: dict[str, str] = {}
+        """Stream to the rank whose line was written last, while that has no end yet."""
         self._dirty = False
         self.incomplete = False
 
@@ -63,8 +64,8 @@ class AttachOutput:
 
     def _labelled(self, stream: str, rank: str, data: bytes) -> bytes:
         prefix = f"{self._prefix}{rank}: ".encode()
-        goes_on = self._started_line.get((stream, rank), False)
-        self._started_line[stream, rank] = not data.endswith(b"\n")
+        goes_on = self._open_line.get(stream) == rank
+        self._open_line[stream] = "" if data.endswith(b"\n") else rank
         text = b"".join(prefix + line for line in data.splitlines(keepends=True))
         return text[len(prefix) :] if goes_on else text
 

@@ -206,4 +206,4 @@ def optional_count(option: str, text: str | int | None, least: int = 1) -> int |
 
 def is_ranks(text: str) -> bool:
     """True when --input names ranks and no file."""
-    return text in ("all", "none") or not text.strip("0123456789,-[]")
+    return text == "all" or not text.strip("0123456789,-[]")

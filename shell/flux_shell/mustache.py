@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flux_shell.shell import Shell
     from flux_shell.task import Task
 
-__all__ = ["differs_by_rank", "render"]
+__all__ = ["differs_by_rank", "render", "render_shared"]
 
 LOG_ERR = 3
 _TAG = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
@@ -37,11 +37,21 @@ def render(template: str, shell: Shell, task: Task | None = None, shell_rank: in
         return template
     node = shell.rank if shell_rank < 0 else shell_rank
 
+    return _TAG.sub(lambda match: _replaced(match, shell, node, task), template)
+
+
+def render_shared(template: str, shell: Shell) -> str:
+    """The template with those tags replaced that say the same for all tasks and shells."""
+
     def replace(match: re.Match[str]) -> str:
-        value = _value(match[1], shell, node, task)
-        return match[0] if value is None else str(value)
+        return match[0] if differs_by_rank(match[0]) else _replaced(match, shell, shell.rank, None)
 
     return _TAG.sub(replace, template)
+
+
+def _replaced(match: re.Match[str], shell: Shell, node: int, task: Task | None) -> str:
+    value = _value(match[1], shell, node, task)
+    return match[0] if value is None else str(value)
 
 
 def _value(tag: str, shell: Shell, node: int, task: Task | None) -> Any:

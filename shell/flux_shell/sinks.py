@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from flux.errors import FluxError
 from flux.stdio import encode_io
-from flux_shell.mustache import differs_by_rank, render
+from flux_shell.mustache import differs_by_rank, render, render_shared
+from flux_shell.task import Task
+from flux_shell.taskio import aside
 
 if TYPE_CHECKING:
     from flux_shell.journal import Journal
     from flux_shell.limit import Limit
     from flux_shell.shell import Shell
-    from flux_shell.task import Task
 
 __all__ = ["FileSink", "JournalSink", "RelaySink", "Sink", "TerminalSink", "split_lines"]
 
@@ -98,39 +100,43 @@ class RelaySink:
 class FileSink:
     """To a file, or to one for each task when the path has tags that differ by task.
 
+    The files are opened, and emptied, before any task of the job starts: several shells may have the same one.
+
     Args:
         template: path with mustache tags. label: begin each line with the task's rank.
         append: keep what is there.
+
+    Raises:
+        FluxError: a file cannot be opened.
+
+    Attributes:
+        path: as the redirect event shows it.
     """
 
     def __init__(self, shell: Shell, template: str, label: bool, append: bool) -> None:
         self._shell = shell
-        self._template = template
         self._label = label
         self._flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | (0 if append else os.O_TRUNC)
         self._files: dict[str, int] = {}
         self._failed: set[int] = set()
+        self.path = render_shared(template, shell)
         self.by_task = differs_by_rank(template)
-        if not self.by_task:
-            self._file(None)
+        if self.by_task:
+            tasks = [Task(shell, rank, n, [], {}) for n, rank in enumerate(shell.job.task_ranks(shell.rank))]
+            self._fd_of = {task.rank: self._open(render(template, shell, task)) for task in tasks}
+        else:
+            self._fd_of = dict.fromkeys(range(shell.job.ntasks), self._open(self.path))
 
-    @property
-    def path(self) -> str:
-        """The path as the redirect event shows it."""
-        return render(self._template, self._shell)
-
-    def _file(self, task: Task | None) -> int:
-        path = render(self._template, self._shell, task)
+    def _open(self, path: str) -> int:
         if path not in self._files:
             try:
-                self._files[path] = os.open(path, self._flags, 0o666)
+                self._files[path] = aside(os.open(path, self._flags, 0o666))
             except OSError as exc:
-                raise FluxError(exc.errno or 5, f"opening output file {path}: {exc.strerror}") from None
+                raise FluxError(exc.errno or errno.EIO, f"opening output file {path}: {exc.strerror}") from None
         return self._files[path]
 
     def write(self, rank: int, data: bytes, eof: bool) -> None:
-        task = next((task for task in self._shell.tasks if task.rank == rank), None) if self.by_task else None
-        fd = self._file(task)
+        fd = self._fd_of[rank]
         if self._label:
             data = b"".join(b"%d: %s" % (rank, line) for line in split_lines(data))
         try:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import io
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from flux.core.reactor import Reactor
+from flux_cli.attach_output import AttachOutput
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Spawn = Callable[..., subprocess.Popen[str]]
@@ -39,6 +43,15 @@ def test_what_a_shell_logs_at_its_very_end_is_shown(run: Run, tmp_path: Path) ->
     )
     done = run("run", "-o", f"initrc={tmp_path}/last.lua", "true")
     assert done.stderr.splitlines() == ["flux-shell[0]: all tasks have ended", "flux-shell[0]: the last word"]
+
+
+def test_each_piece_of_a_line_is_labelled_unless_it_follows_the_one_before() -> None:
+    out = io.TextIOWrapper(io.BytesIO())
+    shown = AttachOutput(Reactor(), "job", out, None, label=True, prefix="", patient=True)
+    for rank, data in (("0", b"ab"), ("1", b"ab"), ("0", b"cd\n"), ("0", b"e"), ("0", b"f\ng\n")):
+        shown.write("stdout", rank, data)
+    shown.flush()
+    assert out.buffer.getvalue() == b"0: ab1: ab0: cd\n0: ef\n0: g\n"
 
 
 def test_the_last_line_of_a_job_that_goes_on(run: Run, attach: Spawn, tmp_path: Path) -> None:

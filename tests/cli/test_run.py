@@ -76,6 +76,9 @@ def test_a_closed_stdin_is_an_empty_one(running: Instance) -> None:
 
 def test_stdin_of_some_ranks(run: Run) -> None:
     assert run("run", "-n2", "--input=1", "-l", "cat", input="x\n").stdout == "1: x\n"
+    partly = run("run", "-n2", "--input=1,7", "-l", "cat", input="x\n")
+    assert partly.stdout == "1: x\n"
+    assert partly.stderr == "flux-job: warning: adjusting --stdin-ranks from 1,7 to 1\n"
 
 
 def test_environment_rules_reach_the_task(run: Run) -> None:

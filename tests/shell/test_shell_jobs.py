@@ -141,9 +141,17 @@ def test_files_for_input_and_output(jobs: Jobs, tmp_path: Path) -> None:
 
 
 def test_a_file_for_each_task(jobs: Jobs, tmp_path: Path) -> None:
-    options = {"output": {"stdout": {"type": "file", "path": str(tmp_path / "{{taskid}}")}}}
-    jobs.run(["sh", "-c", "echo $FLUX_TASK_RANK"], [2], options=options)
-    assert [(tmp_path / rank).read_text() for rank in "01"] == ["0\n", "1\n"]
+    options = {"output": {"stdout": {"path": str(tmp_path / "{{taskid}}")}}}
+    job, _ = jobs.run(["sh", "-c", "echo $FLUX_TASK_RANK"], [100], options=options)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(100)] == [f"{rank}\n" for rank in range(100)]
+    redirect = next(e for e in job.eventlog("output") if e.name == "redirect")
+    assert redirect.context["path"] == f"{tmp_path}/{{{{taskid}}}}"
+
+
+def test_a_file_for_each_node_that_is_the_same_for_two_has_the_lines_of_both(jobs2: Jobs, tmp_path: Path) -> None:
+    options = {"output": {"stdout": {"type": "file", "path": str(tmp_path / "{{node.ncores}}")}}}
+    jobs2.run(["sh", "-c", "echo $FLUX_TASK_RANK"], [1, 1], options=options)
+    assert sorted((tmp_path / "1").read_text()) == ["\n", "\n", "0", "1"]
 
 
 def test_a_full_disk_is_said_once_and_does_not_end_the_job(jobs: Jobs) -> None:
@@ -154,11 +162,13 @@ def test_a_full_disk_is_said_once_and_does_not_end_the_job(jobs: Jobs) -> None:
     assert said == [("output", 1, "output file /dev/full: No space left on device: what cannot be written is lost")]
 
 
-def test_an_output_file_that_cannot_be_opened_fails_the_job(jobs: Jobs) -> None:
-    options = {"output": {"stdout": {"type": "file", "path": "/nonexistent/out"}}}
+@pytest.mark.parametrize("name", ["out", "{{taskid}}"])
+def test_an_output_file_that_cannot_be_opened_fails_the_job(jobs: Jobs, name: str) -> None:
+    options = {"output": {"stdout": {"type": "file", "path": f"/nonexistent/{name}"}}}
     job, codes = jobs.run(["true"], options=options)
     assert codes == [1]
-    assert "/nonexistent/out" in next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    note = next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    assert note.startswith("output: shell_init: opening output file /nonexistent/")
 
 
 def test_kill_event_signals_the_tasks(jobs: Jobs) -> None:

@@ -72,7 +72,7 @@ def stdin_ranks(text: str | None) -> str | None:
     """Which task ranks get stdin, by --input."""
     if text is None or text == "all":
         return "all"
-    return text if submit_options.is_ranks(text) and text != "none" else None
+    return text if submit_options.is_ranks(text) else None
 
 
 def encode(spec: dict[str, Any]) -> bytes:

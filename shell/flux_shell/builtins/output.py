@@ -69,8 +69,12 @@ class Output:
         own, out = output.get(stream) or {}, output.get("stdout") or {}
         return own.get(name, out.get(name, default)) if "type" not in own else own.get(name, default)
 
+    def _kind(self, stream: str) -> Any:
+        usual = "term" if self._shell.standalone else "kvs"
+        return self._option(stream, "type", "file" if self._option(stream, "path", "") else usual)
+
     def _sink(self, stream: str) -> Sink:
-        shell, kind = self._shell, self._option(stream, "type", "term" if self._shell.standalone else "kvs")
+        shell, kind = self._shell, self._kind(stream)
         label = bool(self._option(stream, "label", False))
         if kind == "term":
             return TerminalSink(STREAMS[stream], label)
