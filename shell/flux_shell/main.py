@@ -12,6 +12,7 @@ import msgspec
 from flux.core.handle import Flux
 from flux.discovery import PluginError
 from flux.errors import FluxError
+from flux.future import Future
 from flux.hooks.host import PluginHost
 from flux.job import fluid
 from flux.rpc import RPC
@@ -31,11 +32,16 @@ class _Args(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """What a shell asks for at start, all at once. enclosing: a path, or the request for it."""
+    """What a shell asks for at start, all at once.
+
+    Attributes:
+        lookup: of its job. enclosing: a path, or the request for it. ready: its service is registered, and its events
+            are subscribed to.
+    """
 
     lookup: RPC
     enclosing: RPC | str
-    ready: list[RPC]
+    ready: Future
 
 
 def preload() -> PluginHost:
@@ -67,8 +73,7 @@ def _run(args: _Args, plugins: PluginHost) -> int:
         job = _job(args, request.lookup.get())
         rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
         shell = Shell(job, plugins, flux, args.options, rank, _path(request.enclosing))
-        for future in request.ready:
-            future.get()
+        request.ready.get()
         return shell.run()
 
 
@@ -77,8 +82,8 @@ def _ask(flux: Flux, jobid: int) -> _Request:
     told = _told_path(jobid)
     enclosing = flux.rpc("attr.get", {"name": "jobid-path"}) if told is None else told
     service = f"{os.getuid()}-shell-{fluid.encode(jobid, 'f58plain')}"
-    ready = [flux.rpc("event.subscribe", {"topic": f"shell-{jobid}."}), flux.service_register(service)]
-    return _Request(lookup, enclosing, ready)
+    flux.notify("event.subscribe", {"topic": f"shell-{jobid}."})
+    return _Request(lookup, enclosing, flux.service_register(service))
 
 
 def _told_path(jobid: int) -> str | None:

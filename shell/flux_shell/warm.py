@@ -1,8 +1,9 @@
 """The warm parent of job shells: everything a shell needs is imported here once, and each shell is a fork of it.
 
 It has no thread, no event loop, no connection and no open file but its socket. Whoever owns the other end asks for
-a shell with {seq, argv, env, cwd} and three descriptors, hears {seq, pid} or {seq, errno, text} at once, and
-{pid, status} when that shell has ended. Messages are JSON after a 4-byte big-endian length. It ends with its owner.
+a shell with {seq, argv, set, unset, cwd} and three descriptors, hears {seq, pid} or {seq, errno, text} at once, and
+{pid, status} when that shell has ended. Set and unset are what the shell's environment has otherwise than this
+process's. Messages are JSON after a 4-byte big-endian length. It ends with its owner.
 """
 
 from __future__ import annotations
@@ -191,7 +192,9 @@ def _take_on(request: dict[str, Any], fds: list[int]) -> None:
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
     os.closerange(3, _open_max())
-    _take_environment(request["env"])
+    for name in request["unset"]:
+        os.environ.pop(name, None)
+    os.environ.update(request["set"])
     if request["cwd"] is not None:
         os.chdir(request["cwd"])
     sys.argv = list(request["argv"])
@@ -200,16 +203,6 @@ def _take_on(request: dict[str, Any], fds: list[int]) -> None:
     _take_name(os.path.basename(sys.argv[0]))
     gc.set_threshold(*_GC_THRESHOLD)
     gc.enable()
-
-
-def _take_environment(env: dict[str, str]) -> None:
-    """Become env by its differences: each variable left alone is memory that stays shared."""
-    environ = os.environ
-    for name in [name for name in environ if name not in env]:
-        del environ[name]
-    for name, value in env.items():
-        if environ.get(name) != value:
-            environ[name] = value
 
 
 def _take_name(name: str) -> None:

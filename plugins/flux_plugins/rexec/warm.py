@@ -3,8 +3,9 @@
 Each is an interpreter of its own rather than a fork of the broker: what forking costs grows with all that is mapped.
 The program is named by an option ("pkg.module:function"), so that this plugin knows of none. The function gets a
 connected stream socket and serves it. Each request is a 4-byte big-endian length and a JSON object
-{seq, argv, env, cwd}, with the program's stdin, stdout and stderr passed along (SCM_RIGHTS). Answers have
-the same form: {seq, pid} or {seq, errno, text}, and {pid, status} once that process has ended.
+{seq, argv, set, unset, cwd}, with the program's stdin, stdout and stderr passed along (SCM_RIGHTS); set and unset are
+what its environment has otherwise than the parent's. Answers have the same form: {seq, pid} or {seq, errno, text}, and
+{pid, status} once that process has ended.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class WarmParent:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = None
+        self._env: dict[str, str] = {}
         self._seq = 0
         self._starting: dict[int, Process] = {}
         self._running: dict[int, Process] = {}
@@ -75,10 +77,12 @@ class WarmParent:
         if self._sock is not None:
             return
         ours, theirs = socket.socketpair()
+        self._env = dict(os.environ)
         with theirs:
             popen = subprocess.Popen(
                 [sys.executable, "-P", "-c", _SERVE, self.target, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
+                env=self._env,
                 pass_fds=[theirs.fileno()],
                 process_group=0,
             )
@@ -133,8 +137,14 @@ class WarmParent:
         """Fork the program for a process; it is told `started` and `exited`, or `failed`."""
         self.start()
         self._seq += 1
-        command = process.command
-        request = {"seq": self._seq, "argv": command.cmdline, "env": env, "cwd": command.cwd}
+        command, own = process.command, self._env
+        request = {
+            "seq": self._seq,
+            "argv": command.cmdline,
+            "set": {name: value for name, value in env.items() if own.get(name) != value},
+            "unset": [name for name in own if name not in env],
+            "cwd": command.cwd,
+        }
         self._starting[self._seq] = process
         self._out.append((pack(request), process.plumbing.stdio))
         if len(self._out) == 1:
