@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-__all__ = ["Event", "EventlogDecoder", "EventlogFormatter", "decode", "encode"]
+if TYPE_CHECKING:
+    from flux.job.event import EventLogEvent
+
+__all__ = ["Event", "EventLogFormatter", "EventlogDecoder", "decode", "encode"]
 
 
 _YEAR_10000 = 253402300800
@@ -69,7 +73,7 @@ class EventlogDecoder:
             raise ValueError(f"eventlog line {self._lines} is no event: {e}: {_shown(line)}") from None
 
 
-TimestampFormat = Literal["raw", "iso", "offset", "human"]
+TimestampFormat = Literal["raw", "iso", "offset", "human", "reltime"]
 
 _COLOURS = {
     "date": "\033[1m\033[32m",
@@ -83,31 +87,35 @@ _VALUE_COLOUR = "\033[35m"
 _RESET = "\033[0m"
 
 
-class EventlogFormatter:
+class EventLogFormatter:
     """Show events of one eventlog, one line each.
 
     format: "text" or "json".  timestamp_format: "raw" (seconds since the epoch), "iso" (UTC), "offset"
-    (seconds since the first event), "human" (local date, then seconds since that date, as dmesg does).
+    (seconds since the first event), "human" or "reltime" (local date, then seconds since that date, as dmesg does).
+    color: whether to use it, or "always", "never", or "auto": when standard output is a terminal.
     """
 
     def __init__(
         self,
         format: Literal["text", "json"] = "text",
         timestamp_format: TimestampFormat = "raw",
-        color: bool = False,
+        color: bool | str = False,
     ) -> None:
         if format not in ("text", "json"):
             raise ValueError(f"eventlog format: expected text or json, got '{format}'")
-        if timestamp_format not in ("raw", "iso", "offset", "human"):
+        if timestamp_format not in ("raw", "iso", "offset", "human", "reltime"):
             raise ValueError(f"timestamp format: expected raw, iso, offset or human, got '{timestamp_format}'")
+        if color not in (True, False, "always", "never", "auto"):
+            raise ValueError(f"color: expected always, never or auto, got '{color}'")
         self._format = format
         self._timestamp_format = timestamp_format
-        self._color = color
+        self._color = sys.stdout.isatty() if color == "auto" else color in (True, "always")
         self._first: float | None = None
         self._dated: float | None = None
 
-    def format(self, event: Event) -> str:
-        """Return the line for ``event``, without newline.  Events must be given in order."""
+    def format(self, entry: Event | Mapping[str, Any] | EventLogEvent) -> str:
+        """Return the line for an event, without newline.  Events must be given in order."""
+        event = entry if isinstance(entry, Event) else msgspec.convert(dict(entry), Event)
         if self._format == "json":
             return event.encode().rstrip("\n")
         if self._first is None:
@@ -144,6 +152,14 @@ class EventlogFormatter:
 
     def _paint(self, part: str, text: str) -> str:
         return f"{_COLOURS[part]}{text}{_RESET}" if self._color else text
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EventLogEvent":
+        from flux.job.event import EventLogEvent
+
+        return EventLogEvent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _shown(line: bytes) -> str:

@@ -9,10 +9,28 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["pack", "unpack", "walk"]
+__all__ = ["Fileref", "pack", "unpack", "walk"]
 
 Store = Callable[[bytes], str]
 Load = Callable[[str], bytes]
+
+
+class Fileref(dict[str, Any]):
+    """The object of a file that goes with a jobspec.
+
+    Args:
+        data: an object, kept as JSON; or content, when encoding says in what form it is ("utf-8" or "base64") or it has
+            a newline; else the path of a file to read.
+        perms: of a file that is not read.
+
+    Raises:
+        OSError: the file cannot be read. ValueError: there is no such encoding.
+    """
+
+    def __init__(self, data: str | Mapping[str, Any], perms: int = 0o600, encoding: str | None = None) -> None:
+        from flux.job._jobspec_build import file_entry
+
+        super().__init__(file_entry(data, perms, encoding))
 
 
 def walk(path: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flux.core.base import Handle
 
-__all__ = ["Future", "NextFuture", "WaitAllFuture"]
+__all__ = ["Future", "FutureExt", "NextFuture", "WaitAllFuture"]
 
 
 class Future:
@@ -54,8 +54,8 @@ class Future:
                 waiter.set_result(None)
         self._schedule()
 
-    def fulfill_error(self, errnum: int, text: str = "") -> None:
-        self.fulfill(FluxError(errnum, text))
+    def fulfill_error(self, errnum: int = errno.ENOENT, errstr: str = "") -> None:
+        self.fulfill(FluxError(errnum, errstr))
 
     def expire(self, timeout: float, text: str = "") -> None:
         """Fulfil with ETIMEDOUT unless a result comes within timeout seconds."""
@@ -166,6 +166,10 @@ class Future:
         """The handle that drives this future."""
         return self._handle
 
+    def set_flux(self, flux_handle: Any) -> None:
+        """Let a handle drive this future from now on."""
+        self._handle = flux_handle
+
     def get_reactor(self) -> Any:
         return None if self._handle is None else self._handle.get_reactor()
 
@@ -183,6 +187,38 @@ class Future:
         if not self._results:
             yield from self.wait().__await__()
         return self.get()
+
+
+class FutureExt(Future):
+    """A future for a program to fulfil, which begins its work when somebody wants the result.
+
+    Args:
+        init_cb: called with this future, args and kw_args at the first `then`, `get` or `wait_for`; `get_flux` gives
+            the handle to work with.
+        flux_handle: that drives it; else `set_flux` has to say so before.
+    """
+
+    def __init__(self, init_cb: Callable[..., Any], *args: Any, flux_handle: Any = None, **kw_args: Any) -> None:
+        super().__init__(flux_handle)
+        self._begin: Callable[[], Any] | None = lambda: init_cb(self, *args, **kw_args)
+
+    def _begin_once(self) -> None:
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            begin()
+
+    def then(self, callback: Callable[..., Any], *args: Any, timeout: float = -1.0, **kwargs: Any) -> Future:
+        super().then(callback, *args, timeout=timeout, **kwargs)
+        self._begin_once()
+        return self
+
+    def wait_for(self, timeout: float = -1.0) -> None:
+        self._begin_once()
+        super().wait_for(timeout)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        self._begin_once()
+        return super().__await__()
 
 
 class NextFuture(Future):

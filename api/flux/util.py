@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from flux.arguments import TreedictAction as TreedictAction
     from flux.arguments import YesNoAction as YesNoAction
     from flux.arguments import help_formatter as help_formatter
+    from flux.cbindings import check_future_error as check_future_error
+    from flux.cbindings import encode_payload as encode_payload
+    from flux.cbindings import encode_topic as encode_topic
+    from flux.cbindings import interruptible as interruptible
+    from flux.fileref import Fileref as Fileref
     from flux.output_format import OutputFormat as OutputFormat
     from flux.output_items import AltField as AltField
     from flux.output_items import Deduplicator as Deduplicator
@@ -48,16 +53,21 @@ _ELSEWHERE = {
     "FilterActionSetUpdate": "arguments",
     "FilterActionUser": "arguments",
     "FilterTrueAction": "arguments",
+    "Fileref": "fileref",
     "OutputFormat": "output_format",
     "Tree": "tree",
     "TreedictAction": "arguments",
     "UtilConfig": "toolconfig",
     "UtilDatetime": "output_items",
     "YesNoAction": "arguments",
+    "check_future_error": "cbindings",
     "del_treedict": "treedict",
     "dict_merge": "treedict",
+    "encode_payload": "cbindings",
+    "encode_topic": "cbindings",
     "get_treedict": "treedict",
     "help_formatter": "arguments",
+    "interruptible": "cbindings",
     "set_treedict": "treedict",
     "xdg_searchpath": "toolconfig",
 }
@@ -86,16 +96,16 @@ def parse_fsd(fsd_string: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def fsd(seconds: float) -> str:
-    """Return ``seconds`` as a Flux Standard Duration, to about four digits, in the greatest fitting unit."""
-    if math.isinf(seconds):
+def fsd(secs: float) -> str:
+    """Return ``secs`` (seconds) as a Flux Standard Duration, to about four digits, in the greatest fitting unit."""
+    if math.isinf(secs):
         return "inf"
-    if not seconds >= 0.001:
+    if not secs >= 0.001:
         return "0s"
-    if seconds < 10:
-        return f"{seconds:.3f}s"
-    unit = next((u for u in "dhm" if seconds >= _SECONDS[u]), "s")
-    return f"{seconds / _SECONDS[unit]:.4g}{unit}"
+    if secs < 10:
+        return f"{secs:.3f}s"
+    unit = next((u for u in "dhm" if secs >= _SECONDS[u]), "s")
+    return f"{secs / _SECONDS[unit]:.4g}{unit}"
 
 
 def parse_size(text: str) -> int:

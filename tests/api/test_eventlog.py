@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux.eventlog import Event, EventlogDecoder, EventlogFormatter, decode, encode
+from flux.eventlog import Event, EventlogDecoder, EventLogEvent, EventLogFormatter, decode, encode
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -85,7 +85,7 @@ def test_a_cut_eventlog_is_noticed() -> None:
     ],
 )
 def test_text(timestamp_format: str, first: str, second: str) -> None:
-    formatter = EventlogFormatter(timestamp_format=timestamp_format)  # type: ignore[arg-type]
+    formatter = EventLogFormatter(timestamp_format=timestamp_format)  # type: ignore[arg-type]
     log = decode(SUBMIT + START)
     assert formatter.format(log[0]) == f'{first} submit urgency=16 note="a b" o={{"x":[1,null]}}'
     assert formatter.format(log[1]) == f"{second} start"
@@ -96,7 +96,7 @@ def test_human_shows_the_date_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    formatter = EventlogFormatter(timestamp_format="human")
+    formatter = EventLogFormatter(timestamp_format="human")
     log = [*decode(SUBMIT + START), Event(1552593409.0, "free")]
     assert [formatter.format(e)[:13] for e in log] == ["[Mar14 19:55]", "[  +1.426955]", "[Mar14 19:56]"]
     monkeypatch.undo()
@@ -105,10 +105,20 @@ def test_human_shows_the_date_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_json_and_colour() -> None:
     log = decode(SUBMIT + START)
-    assert EventlogFormatter("json").format(log[0]) + "\n" == SUBMIT
-    painted = EventlogFormatter(color=True).format(log[0])
+    assert EventLogFormatter("json").format(log[0]) + "\n" == SUBMIT
+    painted = EventLogFormatter(color=True).format(log[0])
     assert "\033[33msubmit\033[0m" in painted and "\033[37m16\033[0m" in painted
     with pytest.raises(ValueError, match="expected text or json, got 'xml'"):
-        EventlogFormatter("xml")  # type: ignore[arg-type]
+        EventLogFormatter("xml")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected raw, iso, offset or human, got 'x'"):
-        EventlogFormatter(timestamp_format="x")  # type: ignore[arg-type]
+        EventLogFormatter(timestamp_format="x")  # type: ignore[arg-type]
+
+
+def test_events_of_other_kinds_are_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"timestamp": 1.5, "name": "start", "context": {"a": 1}}
+    event = EventLogEvent(entry)
+    assert (dict(event), list(event.items()), len(event)) == (entry, list(entry.items()), 3)
+    formatter = EventLogFormatter(timestamp_format="offset", color="auto")
+    assert formatter.format(entry) == formatter.format(event) == "       0.000000 start a=1"
+    with pytest.raises(ValueError, match="color"):
+        EventLogFormatter(color="sometimes")

@@ -15,10 +15,17 @@ from typing import Any
 import pytest
 
 import flux
-from flux.constants import FLUX_MSGTYPE_EVENT, FLUX_RPC_NORESPONSE, FLUX_RPC_STREAMING
+from flux.constants import (
+    FLUX_MSGTYPE_EVENT,
+    FLUX_MSGTYPE_REQUEST,
+    FLUX_ROLE_USER,
+    FLUX_RPC_NORESPONSE,
+    FLUX_RPC_STREAMING,
+)
 from flux.errors import FluxError
-from flux.future import Future, WaitAllFuture
+from flux.future import Future, FutureExt, WaitAllFuture
 from flux.message import EVENT, Message
+from flux.rpc import RPC
 from flux.testing import Instance
 
 MINIMAL = [f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"]
@@ -308,6 +315,71 @@ def test_a_handle_whose_broker_is_gone() -> None:
     with pytest.raises(FluxError):
         handle.rpc("broker.ping", {}).get()
     handle.close()
+
+
+class Guest(RPC):
+    """A request as another user would send it."""
+
+    def __init__(self, handle: Any, topic: str) -> None:
+        start = handle.session.start_rpc
+
+        def start_as_guest(rpc: Any, msg: Message) -> None:
+            msg.userid, msg.rolemask = 4321, FLUX_ROLE_USER
+            start(rpc, msg)
+
+        handle.session.start_rpc = start_as_guest
+        try:
+            super().__init__(handle, topic, {})
+        finally:
+            handle.session.start_rpc = start
+
+
+@pytest.mark.parametrize(("rolemask", "answer"), [(None, "guests"), (FLUX_ROLE_USER, "served")])
+def test_guests_are_served_where_that_is_said(handle: Any, rolemask: int | None, answer: str) -> None:
+    handle.service_register("mine").get()
+    serve = handle.msg_watcher_create(
+        lambda h, _watcher, msg, _args: h.respond(msg, {"answer": "served"}),
+        type_mask=FLUX_MSGTYPE_REQUEST,
+        topic_glob="mine.*",
+        rolemask=rolemask,
+    )
+    answers: list[str] = []
+
+    def answered(future: Any) -> None:
+        try:
+            answers.append(str(future.get()))
+        except PermissionError as exc:
+            answers.append(str(exc))
+        serve.stop()
+
+    with serve:
+        Guest(handle, "mine.x").then(answered)
+        handle.reactor_run()
+    handle.service_unregister("mine").get()
+    assert answer in answers[0]
+
+
+def test_a_future_that_begins_when_it_is_wanted(handle: Any) -> None:
+    log: list[str] = []
+
+    def begin(future: Any, rank: int, seq: int) -> None:
+        log.append("begun")
+        handle = future.get_flux()
+        handle.rpc("broker.ping", {"seq": seq}, rank).then(lambda ping: future.fulfill(ping.get()["seq"]))
+
+    later = FutureExt(begin, 0, seq=7, flux_handle=handle)
+    assert log == []
+    results: list[int] = []
+    later.then(lambda future: results.append(future.get()))
+    handle.reactor_run()
+    assert (log, results, later.get()) == (["begun"], [7], 7)
+
+    failing = FutureExt(lambda future: future.fulfill_error(errstr="not here"), flux_handle=handle)
+    with pytest.raises(FileNotFoundError, match="not here"):
+        failing.get()
+    homeless = FutureExt(lambda future: future.fulfill(3))
+    homeless.set_flux(handle)
+    assert homeless.get() == 3
 
 
 def test_loop_uri_sends_everything_back() -> None:

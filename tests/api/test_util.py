@@ -6,21 +6,27 @@ import math
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flux.util import (
+    Fileref,
     OutputFormat,
     Tree,
+    check_future_error,
     del_treedict,
     dict_merge,
+    encode_payload,
+    encode_topic,
     format_size,
     fsd,
     get_treedict,
+    interruptible,
     parse_datetime,
     parse_fsd,
     parse_size,
@@ -155,3 +161,21 @@ def test_dictionaries_by_dotted_paths() -> None:
     assert found == {"a": {"e": 3}, "f": [4]}
     with pytest.raises(KeyError):
         del_treedict(found, "a.b.c")
+
+
+def test_payloads_and_topics_as_bytes() -> None:
+    assert [encode_payload(x) for x in (None, b"b", "\xe4", {"a": [1]})] == [None, b"b", "\xe4".encode(), b'{"a":[1]}']
+    assert [encode_topic("a.b"), encode_topic(b"c")] == [b"a.b", b"c"]
+    with pytest.raises(OSError, match="topic"):
+        encode_topic(None)
+    with pytest.raises(TypeError, match="topic"):
+        encode_topic(cast(Any, 3))
+    assert interruptible(check_future_error(len))([1]) == 1
+
+
+def test_fileref(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"\xff\0")
+    (tmp_path / "f").chmod(0o640)
+    assert Fileref(str(tmp_path / "f")) == {"mode": 0o100640, "size": 2, "data": "/wA=", "encoding": "base64"}
+    assert Fileref({"a": 1}, perms=0o644) == {"mode": 0o100644, "data": {"a": 1}}
+    assert Fileref("text", encoding="utf-8")["data"] == "text"

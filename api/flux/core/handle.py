@@ -47,7 +47,7 @@ class Flux(BlockingHandle):
     def deliver(self, msg: Message) -> None:
         for watcher in self._watchers:
             if watcher.matches(msg):
-                self.call_soon(partial(watcher.fire, msg))
+                self._hand_over(watcher, msg)
                 return
         if msg.type == REQUEST and msg.topic.endswith(".disconnect"):
             return
@@ -56,6 +56,12 @@ class Flux(BlockingHandle):
             return
         if msg.type != RESPONSE:
             self._queue.append(msg)
+
+    def _hand_over(self, watcher: MessageWatcher, msg: Message) -> None:
+        if watcher.lets_in(msg):
+            self.call_soon(partial(watcher.fire, msg))
+        else:
+            self.respond_error(msg, errno.EPERM, f"{msg.topic} is not for guests")
 
     # -- attributes, events, services
 
@@ -69,9 +75,9 @@ class Flux(BlockingHandle):
                 self.attr_cache[attr_name] = value
         return value
 
-    def attr_set(self, attr_name: str, value: str) -> None:
+    def attr_set(self, attr: str, value: str) -> None:
         """Set a broker attribute. FluxError EPERM when it is immutable, ENOENT when it is unknown."""
-        self.rpc("attr.set", {"name": attr_name, "value": value}).get()
+        self.rpc("attr.set", {"name": attr, "value": value}).get()
 
     def attr_remove(self, attr: str) -> None:
         """Remove a broker attribute. FluxError EPERM when it is immutable, ENOENT when it is unknown."""
@@ -276,8 +282,15 @@ class Flux(BlockingHandle):
         topic_glob: str = "*",
         args: Any = None,
         match_tag: int = 0,
+        rolemask: int | None = None,
     ) -> MessageWatcher:
-        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, args)
+        """Watch messages.
+
+        Args:
+            type_mask: FLUX_MSGTYPE_*. topic_glob: of requests and events. match_tag: of responses, 0 for any.
+            rolemask: senders of requests that are let in, FLUX_ROLE_*; default the instance owner. Others get EPERM.
+        """
+        return MessageWatcher(self, type_mask, callback, topic_glob, match_tag, args, rolemask)
 
     def add_message_watcher(self, watcher: MessageWatcher) -> None:
         self._watchers.insert(0, watcher)

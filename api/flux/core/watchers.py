@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from flux.core.reactor import FLUX_POLLIN, Timer
-from flux.message import RESPONSE, Message
+from flux.message import REQUEST, RESPONSE, ROLE_OWNER, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,11 +193,13 @@ class MessageWatcher(Watcher):
         topic_glob: str = "*",
         match_tag: int = 0,
         args: Any = None,
+        rolemask: int | None = None,
     ) -> None:
         super().__init__(flux_handle, callback, args)
         self.type_mask = type_mask
         self.topic_glob = topic_glob
         self.match_tag = match_tag
+        self.rolemask = ROLE_OWNER | (rolemask or 0)
 
     def matches(self, msg: Message) -> bool:
         if not msg.type & self.type_mask:
@@ -211,6 +213,10 @@ class MessageWatcher(Watcher):
 
     def _stop(self) -> None:
         self.flux_handle.remove_message_watcher(self)
+
+    def lets_in(self, msg: Message) -> bool:
+        """True when the sender of a request has a role that may send it (RFC 12)."""
+        return msg.type != REQUEST or bool(msg.rolemask & self.rolemask)
 
     def fire(self, msg: Message) -> None:
         self.callback(self.flux_handle, self, msg, self.args)

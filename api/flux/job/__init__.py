@@ -51,6 +51,7 @@ _NAMES = {
     "get_username": "info",
     "id_encode": "JobID",
     "id_parse": "JobID",
+    "job_fields_to_attrs": "info_format",
     "job_info_lookup": "lookup",
     "job_kvs": "kvs",
     "job_kvs_guest": "kvs",

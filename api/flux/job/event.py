@@ -78,6 +78,20 @@ class EventLogEvent:
         """The value of a key; the default for one that an event does not have."""
         return self[key] if key in self.keys() else default
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def items(self) -> list[tuple[str, Any]]:
+        """The keys with their values."""
+        return [(key, self[key]) for key in self]
+
+    def values(self) -> list[Any]:
+        """The values."""
+        return [self[key] for key in self]
+
     def __eq__(self, other: object) -> bool:
         return dict(self) == dict(other) if isinstance(other, EventLogEvent) else NotImplemented
 

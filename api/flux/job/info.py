@@ -23,8 +23,11 @@ __all__ = [
     "JobInfoFormat",
     "fsd",
     "get_username",
+    "resulttoemoji",
     "resulttostr",
+    "statetoemoji",
     "statetostr",
+    "statustoemoji",
     "statustostr",
 ]
 
@@ -65,19 +68,34 @@ def get_username(userid: int) -> str:
     return name
 
 
-def statetostr(stateid: int, singlechar: bool = False) -> str:
-    """Name of a state, or its letter. KeyError when there is no such state."""
-    return _STATES[stateid][singlechar]
+def statetostr(stateid: int, fmt: str = "L") -> str:
+    """Name of a state (fmt "L"), or its letter ("S"). KeyError when there is no such state."""
+    return _STATES[stateid][fmt == "S"]
 
 
-def resulttostr(resultid: int | str, singlechar: bool = False) -> str:
-    """Name of a result, or its abbreviation; "" when there is no result yet."""
-    return "" if resultid == "" else _RESULTS[int(resultid)][singlechar]
+def resulttostr(resultid: int | str, fmt: str = "L") -> str:
+    """Name of a result (fmt "L"), or its abbreviation ("S"); "" when there is no result yet."""
+    return "" if resultid == "" else _RESULTS[int(resultid)][fmt == "S"]
 
 
-def statustostr(stateid: int, resultid: int | str, abbrev: bool = False) -> str:
+def statustostr(stateid: int, resultid: int | str, fmt: str = "L") -> str:
     """State and result in one word: the result once there is one, else the state."""
-    return resulttostr(resultid, abbrev) if stateid & _INACTIVE else statetostr(stateid, abbrev)
+    return resulttostr(resultid, fmt) if stateid & _INACTIVE else statetostr(stateid, fmt)
+
+
+def statetoemoji(stateid: int) -> str:
+    """Picture of a state."""
+    return emoji(statetostr(stateid))
+
+
+def resulttoemoji(resultid: int | str) -> str:
+    """Picture of a result."""
+    return emoji(resulttostr(resultid))
+
+
+def statustoemoji(stateid: int, resultid: int | str) -> str:
+    """Picture of a result once there is one, else of the state."""
+    return emoji(statustostr(stateid, resultid))
 
 
 class AnnotationsInfo:
@@ -205,7 +223,7 @@ class JobInfo:
 
     @property
     def state_single(self) -> str:
-        return statetostr(self.state_id, True)
+        return statetostr(self.state_id, "S")
 
     @property
     def result(self) -> str:
@@ -213,19 +231,19 @@ class JobInfo:
 
     @property
     def result_abbrev(self) -> str:
-        return resulttostr(self.result_id, True)
+        return resulttostr(self.result_id, "S")
 
     @property
     def state_emoji(self) -> str:
-        return emoji(self.state)
+        return statetoemoji(self.state_id)
 
     @property
     def result_emoji(self) -> str:
-        return emoji(self.result)
+        return resulttoemoji(self.result_id)
 
     @property
     def status_emoji(self) -> str:
-        return emoji(self.status)
+        return statustoemoji(self.state_id, self.result_id)
 
     @property
     def status(self) -> str:
@@ -233,7 +251,7 @@ class JobInfo:
 
     @property
     def status_abbrev(self) -> str:
-        return statustostr(self.state_id, self.result_id, True)
+        return statustostr(self.state_id, self.result_id, "S")
 
     def get_runtime(self, roundup: bool = False) -> float:
         """Seconds from the allocation of resources to the end of the job, or to now; 0.0 before."""
@@ -349,9 +367,12 @@ _OBJECTS = (AnnotationsInfo, ExceptionInfo, InfoList)
 _DERIVED = ("username", "state", "result", "status", "runtime", "t_remaining", "returncode")
 
 
-def __getattr__(name: str) -> Any:
-    if name == "JobInfoFormat":
-        from flux.job.info_format import JobInfoFormat
+_ELSEWHERE = {"InstanceInfo": "instance", "JobInfoFormat": "info_format", "job_fields_to_attrs": "info_format"}
 
-        return JobInfoFormat
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        from importlib import import_module
+
+        return getattr(import_module(f"flux.job.{_ELSEWHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

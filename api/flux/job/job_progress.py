@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flux.job.info import JobInfo
 from flux.progress import ProgressBar
@@ -120,6 +120,10 @@ class JobProgressBar(ProgressBar):
         self.jobs[status.id] = status
         self.total += 1
         self.update(advance=0, **{status.status: self.kwargs[status.status] + 1})
+
+    def advance(self, **kwargs: Any) -> None:
+        """Go on by one, and change values."""
+        self.update(advance=1, **kwargs)
 
     def jobs_per_sec(self) -> float:
         """Jobs that have ended, by the second."""

@@ -196,11 +196,12 @@ def job_list_inactive(
     max_entries: int = 1000,
     attrs: Iterable[str] = (),
     name: str | None = None,
+    queue: Iterable[str] | str | None = None,
+    constraint: dict[str, Any] | None = None,
 ) -> JobListRPC:
     """`job_list` of the inactive jobs of all users."""
-    return job_list(
-        flux_handle, max_entries, attrs, FLUX_USERID_UNKNOWN, FLUX_JOB_STATE_INACTIVE, since=since, name=name
-    )
+    states = FLUX_JOB_STATE_INACTIVE
+    return job_list(flux_handle, max_entries, attrs, FLUX_USERID_UNKNOWN, states, 0, since, name, queue, constraint)
 
 
 def job_list_id(flux_handle: Handle, jobid: int | str, attrs: Iterable[str] = (), state: int = 0) -> JobListIdRPC:

@@ -113,8 +113,10 @@ class LogEvent(_Event):
         self.file: str | None = context.get("file")
         self.line: int = context.get("line", -1)
 
-    def render(self) -> str:
-        """The line."""
+    def render(self, include_file_and_line: bool = False) -> str:
+        """The line; with the place in the shell's source that it comes from, where there is one."""
+        if include_file_and_line and self.file:
+            return log_line({**self.context, "message": f"{self.file}:{self.line}: {self.message}"})
         return log_line(self.context)
 
 

@@ -166,9 +166,13 @@ def watch(flux_handle: Handle, key: str, flags: int = 0, namespace: str | None =
 # -- writing
 
 
-def put(flux_handle: Handle, key: str, value: Any) -> None:
-    """Set key to a value that JSON can hold, in the handle's transaction."""
-    _txn_of(flux_handle).put(key, value)
+def put(flux_handle: Handle, key: str, value: Any, raw: bool = False) -> None:
+    """Set key to a value that JSON can hold, in the handle's transaction.
+
+    Args:
+        raw: it is bytes or a string, to be stored as it is.
+    """
+    _txn_of(flux_handle).put(key, value, raw)
 
 
 def put_mkdir(flux_handle: Handle, key: str) -> None:
@@ -274,4 +278,8 @@ def __getattr__(name: str) -> Any:
         from flux.kvs.directory import KVSDir
 
         return KVSDir
+    if name in ("KVSWatchFuture", "kvs_checkpoint_lookup", "kvs_watch_async"):
+        from flux.kvs import watching
+
+        return getattr(watching, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -112,9 +112,18 @@ class ResourceSet:
         """The number of resources of type ``name``, e.g. "core"."""
         return self.impl.count(name)
 
-    def host_ranks(self, hosts: HostlistLike) -> IDset:
-        """The ranks of ``hosts``; ValueError when one is not in the set."""
-        return self.impl.ranks(hosts)
+    def host_ranks(self, hosts: HostlistLike, ignore_nomatch: bool = False) -> list[int]:
+        """The ranks of ``hosts``, in their order; all of a host that has several.
+
+        ignore_nomatch: leave out hosts that are not in the set.  Raises FileNotFoundError for them otherwise.
+        """
+        nodelist = self.nodelist
+        known = [nodelist[i] for i in nodelist.index(hosts, ignore_nomatch)]
+        ranks: dict[str, list[int]] = {host: [] for host in known}
+        for rank, host in zip(self.ranks, nodelist, strict=True):
+            if host in ranks:
+                ranks[host].append(rank)
+        return [rank for found in ranks.values() for rank in found]
 
     def get_properties(self) -> dict[str, IDset]:
         """The ranks of each property."""

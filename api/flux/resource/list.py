@@ -79,7 +79,7 @@ def target_ranks(targets: str | IDset | Hostlist, resources: ResourceSet) -> IDs
             return IDset(targets)
         except ValueError:
             targets = Hostlist(targets)
-    return targets if isinstance(targets, IDset) else resources.host_ranks(targets)
+    return targets if isinstance(targets, IDset) else resources.impl.ranks(targets)
 
 
 class ResourceListRPC(RPC):

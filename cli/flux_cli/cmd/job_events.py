@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from flux.eventlog import EventlogFormatter
+    from flux.eventlog import EventLogFormatter
     from flux.job.event import EventLogEvent
     from flux.job.JobID import JobID
 
@@ -42,11 +42,11 @@ def _path(args: argparse.Namespace) -> str:
     return _SHORT_PATHS.get(path, path)
 
 
-def _formatter(args: argparse.Namespace) -> EventlogFormatter:
-    from flux.eventlog import EventlogFormatter
+def _formatter(args: argparse.Namespace) -> EventLogFormatter:
+    from flux.eventlog import EventLogFormatter
 
     coloured = args.color == "always" or (args.color == "auto" and args.human and sys.stdout.isatty())
-    return EventlogFormatter(args.format, "human" if args.human else args.time_format, coloured)
+    return EventLogFormatter(args.format, "human" if args.human else args.time_format, coloured)
 
 
 # -- eventlog
@@ -92,7 +92,7 @@ def _job_exists(handle: Any, jobid: JobID) -> bool:
     return True
 
 
-def _follow(handle: Any, jobid: int, path: str, formatter: EventlogFormatter) -> int:
+def _follow(handle: Any, jobid: int, path: str, formatter: EventLogFormatter) -> int:
     from flux.job.event import event_watch
 
     for event in event_watch(handle, jobid, path, _flags(path)):

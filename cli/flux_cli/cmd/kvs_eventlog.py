@@ -41,11 +41,11 @@ def _add_reading_options(parser: Parser) -> None:
 
 
 def _printer(args: argparse.Namespace) -> Any:
-    from flux.eventlog import EventlogFormatter
+    from flux.eventlog import EventLogFormatter
 
     coloured = args.color == "always" or (args.color == "auto" and args.human and sys.stdout.isatty())
     form: Literal["text", "json"] = "json" if args.unformatted else "text"
-    formatter = EventlogFormatter(form, "human" if args.human else "raw", coloured)
+    formatter = EventLogFormatter(form, "human" if args.human else "raw", coloured)
     return lambda event: print(formatter.format(event), flush=True)
 
 

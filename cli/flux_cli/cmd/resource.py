@@ -318,11 +318,11 @@ def _eventlog_arguments(parser: Parser) -> None:
 
 def _eventlog(args: argparse.Namespace) -> int:
     from flux.constants import FLUX_RPC_STREAMING
-    from flux.eventlog import Event, EventlogFormatter
+    from flux.eventlog import Event, EventLogFormatter
     from flux_cli.resource_events import concerns, matches, parse_match
 
     coloured = args.color == "always" or (args.color == "auto" and args.format == "text" and sys.stdout.isatty())
-    formatter = EventlogFormatter(args.format, "human" if args.human else args.time_format, coloured)
+    formatter = EventLogFormatter(args.format, "human" if args.human else args.time_format, coloured)
     if args.wait is None and (args.match_context or args.timeout is not None):
         die("--match-context and --timeout go with --wait")
     wanted = parse_match(args.match_context)
