@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from flux.errors import FluxError
 from flux.hashes import DIGEST_SIZES
 from flux.message import NODEID_ANY, Message
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.base import Handle
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flux_cli.common import die
 from flux_cli.job_ids import no_such_job
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.job.JobID import JobID

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 from flux.idset import IDset
 from flux.rexec import RemoteProcess, attach_request, exec_request
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from flux.core.handle import Flux
     from flux.errors import FluxError

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from flux import kvs
 from flux.constants import FLUX_NODEID_ANY
 from flux.core.handle import Flux
 from flux_shell.sandbox import LuaState, answering, to_python
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["LuaBindings"]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from typing import Any
 
 from flux_cli.common import Parser, die, open_flux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Formatter", "add_color", "add_trace_options", "colored", "trace", "typemask"]
 

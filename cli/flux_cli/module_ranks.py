@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from flux.errors import FluxError
 from flux_cli.common import Parser
 from flux_cli.ranks import ranks_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["add_rank_option", "each_rank", "load_on", "on_ranks"]
 

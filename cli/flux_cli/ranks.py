@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flux_cli.common import die
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ranks_of"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import die, print_json
 from flux_cli.formats import format_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.idset import IDset
     from flux.output_format import OutputFormat
     from flux.resource import ResourceSet

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flux.job.JobID import JobID
 from flux.kvs import get_dir
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.base import Handle
     from flux.kvs.directory import KVSDir

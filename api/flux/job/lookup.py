@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,7 +13,10 @@ from flux.future import WaitAllFuture
 from flux.job.JobID import JobID
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
 
 __all__ = ["JobInfoLookupRPC", "JobKVSLookup", "JobKVSLookupFuture", "job_info_lookup", "job_kvs_lookup"]

@@ -6,11 +6,11 @@ import errno
 import math
 import os
 from time import time
-from typing import TYPE_CHECKING
 
 from flux.errors import FluxError
 from flux.job.JobID import JobID
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.handle import Flux
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from flux import jsontext
 from flux.constants import (
     FLUX_KVS_STREAM,
     FLUX_KVS_TREEOBJ,
@@ -25,7 +23,10 @@ from flux.kvs.txn import KVSTxn
 from flux.message import FLAG_STREAMING
 from flux.rpc import RPC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
     from flux.future import Future
 
@@ -71,7 +72,7 @@ class Lookup(RPC):
 
     def json(self) -> Any:
         """The value decoded as JSON. ValueError when it is not JSON."""
-        return msgspec.json.decode(self.value())
+        return jsontext.decode(self.value())
 
     def entries(self) -> dict[str, TreeObj]:
         """The entries of a directory, after FLUX_KVS_READDIR."""

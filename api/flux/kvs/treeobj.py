@@ -9,12 +9,15 @@ from __future__ import annotations
 import binascii
 import errno
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import cache
 
-import msgspec
-
+from flux import jsontext
 from flux.errors import FluxError, ProtocolError
 from flux.hashes import DIGEST_SIZES, hasher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "EMPTY_DIR",
@@ -34,7 +37,7 @@ __all__ = [
     "valref",
 ]
 
-TreeObj = dict[str, Any]
+TreeObj = dict[str, "Any"]
 """{"data": ..., "type": "val" | "valref" | "dir" | "dirref" | "symlink", "ver": 1}."""
 
 INLINE_MAX = 72
@@ -43,8 +46,17 @@ INLINE_MAX = 72
 EMPTY_DIR: bytes = b'{"data":{},"type":"dir","ver":1}'
 """Encoding of the empty directory."""
 
-encode: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
-_decode_json = msgspec.json.Decoder().decode
+
+def encode(obj: Any) -> bytes:
+    """The canonical text of an object."""
+    return _encoder()(obj)
+
+
+@cache
+def _encoder() -> Callable[[Any], bytes]:
+    import msgspec
+
+    return msgspec.json.Encoder(order="sorted").encode
 
 
 def blobref(data: bytes, hash_name: str = "sha1") -> str:
@@ -104,8 +116,8 @@ def decode_val(obj: TreeObj) -> bytes:
 def decode(blob: bytes | str) -> TreeObj:
     """Text to a checked tree object. ProtocolError when it is none."""
     try:
-        obj = _decode_json(blob)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        obj = jsontext.decode(blob)
+    except jsontext.errors() as exc:
         raise ProtocolError(f"a tree object must be JSON: {exc}") from None
     return validate(obj)
 

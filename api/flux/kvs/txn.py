@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from flux import jsontext
 from flux.constants import FLUX_KVS_APPEND
 from flux.errors import FluxError
 from flux.kvs import treeobj
 from flux.kvs.treeobj import TreeObj
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
     from flux.rpc import RPC
 
 __all__ = ["KVSTxn"]
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 class KVSTxn:
@@ -66,7 +65,7 @@ class KVSTxn:
         Args:
             raw: it is bytes or a string, to be stored as it is.
         """
-        return self._add(key, treeobj.val(obj if raw else _encode_json(obj)))
+        return self._add(key, treeobj.val(obj if raw else jsontext.encode(obj)))
 
     def put_raw(self, key: str, data: bytes | str) -> KVSTxn:
         """Set key to bytes, or to the UTF-8 of a string."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from flux.errors import FluxError
 from flux_cli.common import Action, CommandError, Parser, die, dispatch, open_flux
 
 TYPE_CHECKING = False
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
+    from typing import Any
 
 
 def command(argv: list[str]) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import Any
 
 from flux_cli.common import Action, Column, Parser, add_list_options, die, dispatch, open_flux, print_json, print_list
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _OPTIONS = {"timeout": float, "rank": int, "task-history-count": int, "stop-on-failure": int}

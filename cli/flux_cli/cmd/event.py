@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import Action, Parser, dispatch, open_flux, parse_json_object, warn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.message import Message
 
 LOST = "event.lost"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
 
 from flux_cli.common import Parser, die, open_flux, warn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.kvs.check import Damage

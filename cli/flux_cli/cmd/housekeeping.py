@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import Action, Parser, die, dispatch, open_flux
 from flux_cli.job_ids import parse_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.handle import Flux
     from flux.hostlist import Hostlist
     from flux.idset import IDset

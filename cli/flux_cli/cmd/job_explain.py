@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from flux_cli.common import Parser, die, open_flux, print_json
 from flux_cli.job_ids import parse_id
 
 TYPE_CHECKING = False
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.handle import Flux
 
 

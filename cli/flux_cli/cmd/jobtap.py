@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
 from flux_cli.common import Action, Parser, add_list_options, die, dispatch, open_flux, print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def command(argv: list[str]) -> int:

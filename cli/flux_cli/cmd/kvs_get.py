@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from typing import TYPE_CHECKING, Any
 
 from flux.constants import (
     FLUX_KVS_READLINK,
@@ -20,7 +19,10 @@ from flux.constants import (
 from flux.errors import FluxError
 from flux_cli.common import Action, CommandError, Parser, die, open_flux
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.kvs import Lookup
     from flux.kvs.treeobj import TreeObj
 

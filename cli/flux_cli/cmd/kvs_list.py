@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_KVS_READDIR, FLUX_KVS_TREEOBJ
 from flux.errors import FluxError
 from flux_cli.cmd.kvs_get import add_at, add_namespace, key_error, parse_at
 from flux_cli.common import Action, Parser, open_flux
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.kvs.treeobj import TreeObj

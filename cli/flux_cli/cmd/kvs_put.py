@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from typing import TYPE_CHECKING
 
 from flux.constants import FLUX_KVS_NO_MERGE, FLUX_KVS_READDIR, FLUX_KVS_SYNC, FLUX_KVS_TREEOBJ
 from flux.errors import FluxError, ProtocolError
 from flux_cli.cmd.kvs_get import add_namespace, key_error
 from flux_cli.common import Action, Parser, die, open_flux
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.kvs import KVSTxn

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
 from flux.errors import FluxError
 from flux_cli.cmd import module_stats
@@ -12,6 +11,10 @@ from flux_cli.common import Action, Column, Parser, add_list_options, die, dispa
 from flux_cli.message_trace import add_trace_options, trace
 from flux_cli.module_ranks import add_rank_option, load_on, on_ranks
 from flux_cli.ranks import ranks_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _STATES = "IRFE"
 _ENOENT = 2

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from flux_cli.common import Parser, die, open_flux, print_json
 from flux_cli.module_ranks import add_rank_option, each_rank
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def stats_arguments(parser: Parser) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, print_json, warn
 from flux_cli.message_trace import add_color, add_trace_options, colored, trace
 from flux_cli.overlay_tree import ENDED, Gatherer, Node, ask
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from flux.core.handle import Flux
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 from flux.message import NODEID_ANY, NODEID_UPSTREAM
 from flux_cli.common import Parser, die, open_flux, parse_nodeid
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.handle import Flux
     from flux.ring import RingRoute
     from flux.rpc import RPC

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from flux_cli.common import Parser, die, open_flux
 from flux_cli.job_ids import parse_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def command(argv: list[str]) -> int:

@@ -8,10 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from flux_cli.common import Parser, die, warn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 

@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
 
 from flux_cli.archive_progress import add_progress_options, progress
 from flux_cli.cmd.kvs_get import positive
 from flux_cli.common import Parser, die, open_flux, warn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import IO
+
     from flux.core.handle import Flux
 
 __all__ = ["command"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from errno import ENODATA
-from typing import TYPE_CHECKING, Any
 
 from flux.message import FLAG_STREAMING, NODEID_ANY
 from flux_cli.common import Parser, open_flux, parse_json_object, parse_nodeid
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.rpc import RPC
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from flux.errors import FluxError
 from flux_cli.common import Parser, die, open_flux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def command(argv: list[str]) -> int:

@@ -6,12 +6,13 @@ import argparse
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, print_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from flux.core.handle import Flux
 

@@ -6,13 +6,15 @@ import json
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 from flux.util import fsd, parse_fsd
 from flux_cli.common import Parser, UsageError, die, open_flux
 from flux_cli.job_ids import parse_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.handle import Flux
     from flux.job.JobID import JobID
 
