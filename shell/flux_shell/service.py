@@ -9,7 +9,7 @@ from typing import Any
 
 from flux.errors import FluxError, as_flux_error
 from flux.hooks.shell import DEFERRED
-from flux.message import EVENT, REQUEST, ROLE_OWNER, Message
+from flux.message import EVENT, REQUEST, ROLE_OWNER, ROLE_USER, Message
 from flux_shell.mail import Inbox
 
 __all__ = ["Service"]
@@ -31,7 +31,7 @@ class Service:
         self._requests: dict[str, Callback] = {}
         self._events: dict[str, Callback] = {}
         self._inbox = Inbox()
-        self._watcher = flux.msg_watcher_create(self._receive, REQUEST | EVENT, "*")
+        self._watcher = flux.msg_watcher_create(self._receive, REQUEST | EVENT, "*", rolemask=ROLE_OWNER | ROLE_USER)
         self._watcher.start()
 
     def on_request(self, method: str, callback: Callback) -> None:
