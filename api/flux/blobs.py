@@ -12,19 +12,22 @@ import errno
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
 
 from flux.content import RawRPC, digest_of, load_async, store_async
 from flux.errors import FluxError, ProtocolError
 from flux.hashes import DIGEST_SIZES
 from flux.kvs.treeobj import blobref
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from flux.core.base import Handle
+
+    Item = TypeVar("Item")
 
 __all__ = ["ANSWER_BYTES", "Storer", "load_batch", "load_many", "pack", "split_digests", "unpack", "validate_many"]
 
-Item = TypeVar("Item")
 
 ANSWER_BYTES = 1 << 20
 """An answer to load-many takes no further blob from so many bytes on."""
