@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from flux.cli import values
-from flux_cli import submit_plugins
+from flux_cli import submit_options
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 from flux_cli.submit_options import count, is_ranks, optional_count
@@ -32,7 +32,7 @@ def build_jobspec(args: Any) -> dict[str, Any]:
         shell["taskmap"] = values.taskmap(args.taskmap)
     if args.debug_emulate:
         shell["stop-tasks-in-exec"] = 1
-    return submit_plugins.extended(args, finish(args, resources, tasks, shell))
+    return submit_options.extended(args, finish(args, resources, tasks, shell))
 
 
 def finish(args: Any, resources: list[dict[str, Any]], task: dict[str, Any], shell: dict[str, Any]) -> dict[str, Any]:

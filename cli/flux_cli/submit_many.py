@@ -11,7 +11,6 @@ from flux_cli.cmd.run import encode, print_jobspec
 from flux_cli.common import die, open_flux, warn
 from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import build_jobspec
-from flux_cli.submit_plugins import prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def copies(args: Any) -> Iterator[Copy]:
     mine = args
     for number in _numbers(args):
         if spec is None or varies:
-            mine = prepared(_substitute(args, "" if number is None else str(number)) if varies else args)
+            mine = submit_options.prepared(_substitute(args, "" if number is None else str(number)) if varies else args)
             spec = build_jobspec(mine)
         if args.cc is not None:
             spec["attributes"]["system"]["environment"]["FLUX_JOB_CC"] = str(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from flux.cli import values
-from flux_cli import submit_plugins
+from flux_cli import submit_options
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import finish
@@ -54,7 +54,7 @@ def instance_jobspec(args: Any, program: list[str], files: dict[str, tuple[str, 
         values.add_file_entry(system, "conf.json", conf, None)
     for name, (text, perms) in files.items():
         values.add_file_entry(system, name, text, perms)
-    return submit_plugins.extended(args, spec)
+    return submit_options.extended(args, spec)
 
 
 def _resources(args: Any) -> list[dict[str, Any]]:

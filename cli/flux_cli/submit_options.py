@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from flux_cli import submit_plugins
+from flux.cli import plugin_files
 from flux_cli.common import Parser, die
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    from flux.cli.plugin import CLIPluginRegistry
 
     Option = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -24,6 +26,7 @@ __all__ = [
     "Option",
     "count",
     "drop_double_dash",
+    "extended",
     "flag",
     "is_ranks",
     "job_flags",
@@ -31,6 +34,7 @@ __all__ = [
     "optional_count",
     "parse",
     "parse_urgency",
+    "prepared",
     "several",
     "value",
     "wants_plugin_list",
@@ -116,7 +120,7 @@ def make_parser(
     name: str, description: str, options: Sequence[Option], argv: Sequence[str], words: str = "COMMAND [ARGS...]"
 ) -> Parser:
     """A parser with those of the options that argv may use: with all, when it has one that is not known exactly."""
-    plugins = submit_plugins.load(name)
+    plugins = _plugins(name)
     known = {flag for flags, _ in options for flag in flags}
     used: set[str] = set()
     for word in argv:
@@ -134,9 +138,38 @@ def make_parser(
             parser.set_defaults(**{_dest(flags, settings): _default(settings)})
     parser.set_defaults(plugins=plugins)
     if plugins is not None:
-        submit_plugins.add_options(parser, plugins)
+        from flux_cli.submit_plugins import add_options
+
+        add_options(parser, plugins)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
     return parser
+
+
+def _plugins(name: str) -> CLIPluginRegistry | None:
+    """The plugins of a command; where there are none, that takes a look into a folder."""
+    if next(plugin_files(), None) is None:
+        return None
+    from flux_cli.submit_plugins import load
+
+    return load(name)
+
+
+def prepared(args: argparse.Namespace) -> argparse.Namespace:
+    """Options as plugins have changed them."""
+    if args.plugins is None:
+        return args
+    from flux_cli import submit_plugins
+
+    return submit_plugins.prepared(args)
+
+
+def extended(args: argparse.Namespace, spec: dict[str, Any]) -> dict[str, Any]:
+    """A jobspec as plugins have changed it."""
+    if args.plugins is None:
+        return spec
+    from flux_cli import submit_plugins
+
+    return submit_plugins.extended(args, spec)
 
 
 def _dest(flags: Sequence[str], settings: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""Plugins of a site in the commands that submit jobs (flux-submit(1), PLUGINS). Without one, a look into a folder."""
+"""Plugins of a site in the commands that submit jobs (flux-submit(1), PLUGINS). Not imported where there are none."""
 
 from __future__ import annotations
 
 import argparse
 
-from flux.cli import plugin_files
+from flux.cli.plugin import registry
 from flux_cli.errors import CommandError
 
 TYPE_CHECKING = False
@@ -34,11 +34,7 @@ _NUMBERS = (
 
 
 def load(name: str) -> CLIPluginRegistry | None:
-    """The plugins of a command, None when there are none. CommandError says which cannot be loaded."""
-    if next(plugin_files(), None) is None:
-        return None
-    from flux.cli.plugin import registry
-
+    """The plugins of a command. CommandError says which cannot be made."""
     try:
         return registry(name)
     except ValueError as exc:
@@ -71,8 +67,6 @@ class _Help(argparse.Action):
 
 def prepared(args: argparse.Namespace) -> argparse.Namespace:
     """Options as plugins have changed them: a copy, since each job of a command is prepared for itself."""
-    if args.plugins is None:
-        return args
     mine = argparse.Namespace(**{name: _copy(name, value) for name, value in vars(args).items()})
     try:
         if hasattr(mine, "conf"):
@@ -93,8 +87,6 @@ def _copy(name: str, value: Any) -> Any:
 
 def extended(args: argparse.Namespace, spec: dict[str, Any]) -> dict[str, Any]:
     """A jobspec as plugins have changed it and found it good."""
-    if args.plugins is None:
-        return spec
     from flux.job.Jobspec import Jobspec, JobspecV1
 
     is_given = args.resources_json or args.resources_shape

@@ -10,7 +10,6 @@ from flux_cli.cmd.run import encode, print_jobspec, status_line
 from flux_cli.common import die
 from flux_cli.errors import CommandError
 from flux_cli.submit_nested import OPTIONS, instance_jobspec
-from flux_cli.submit_plugins import prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def command(argv: list[str]) -> int:
     if args.bg and not args.command:
         args.broker_opts.append("-Sbroker.rc2_none=1")
     args.setopt = [*_terminal(args), *args.setopt]
-    args = prepared(args)
+    args = submit_options.prepared(args)
     spec = instance_jobspec(args, args.command, {})
     if args.dry_run:
         print_jobspec(spec)

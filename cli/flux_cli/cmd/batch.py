@@ -10,7 +10,6 @@ from flux_cli.cmd.run import encode, print_jobspec
 from flux_cli.common import Parser, die
 from flux_cli.errors import CommandError, UsageError
 from flux_cli.submit_nested import OPTIONS, instance_jobspec
-from flux_cli.submit_plugins import prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def command(argv: list[str]) -> int:
     args = _with_directives(args, argv, name, script)
     args.job_name = args.job_name or (args.command[0] if args.command else "batch")
     args.output = _OUTPUT if args.output is None else args.output
-    args = prepared(args)
+    args = submit_options.prepared(args)
     spec = instance_jobspec(args, ["{{tmpdir}}/script", *_arguments(args)], {"script": (script, 0o700)})
     if args.dry_run:
         print_jobspec(spec)

@@ -6,7 +6,6 @@ import sys
 
 from flux_cli import submit_options
 from flux_cli.submit_jobspec import build_jobspec
-from flux_cli.submit_plugins import prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def command(argv: list[str]) -> int:
     args = submit_options.parse("run", "Run a program in parallel and wait for it.", _RUN, argv)
     if submit_options.wants_plugin_list(args):
         return 0
-    args = prepared(args)
+    args = submit_options.prepared(args)
     spec = build_jobspec(args)
     if args.dry_run:
         print_jobspec(spec)
