@@ -118,11 +118,8 @@ _CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {
 # -- formatters after the standard library's model
 
 
-class JobFormatter(string.Formatter):
-    """Formats the fields of the object given as `job`."""
-
-    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
-        return attrgetter(field_name)(kwargs["job"]), field_name
+class UtilFormatter(string.Formatter):
+    """Formats with the conversions and suffixes of flux commands, such as {t!D} and {name:<10.10+}."""
 
     def convert_field(self, value: Any, conversion: str | None) -> Any:
         return convert(value, conversion)
@@ -131,7 +128,14 @@ class JobFormatter(string.Formatter):
         return show(value, format_spec)
 
 
-class HeaderFormatter(JobFormatter):
+class JobFormatter(UtilFormatter):
+    """Formats the fields of the object given as `job`."""
+
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        return attrgetter(field_name)(kwargs["job"]), field_name
+
+
+class HeaderFormatter(UtilFormatter):
     """Formats headings in the widths of the fields."""
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:

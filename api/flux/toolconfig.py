@@ -77,7 +77,11 @@ class UtilConfig:
 
     Attributes:
         config: the result, after `load`.
+        builtin_formats: for programs to set: formats that files add to, NAME = {description, format} (by sub-command,
+            where there are such).
     """
+
+    builtin_formats: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -113,6 +117,26 @@ class UtilConfig:
 
     def validate(self, path: str, conf: dict[str, Any]) -> None:
         """For programs to override: raise ValueError when a file should not have what it has."""
+
+    def validate_formats(self, path: str, formats: Any) -> None:
+        """For `validate`: check a table of formats. ValueError names what is wrong, or is builtin."""
+        from flux.toolformats import check_formats
+
+        check_formats(path, "", formats, self.builtin_formats.get(self._subcommand or "", self.builtin_formats))
+
+    def get_format_string(self, format_name: str) -> str:
+        """The format of a name in the table `formats`; "help" and "get-config=NAME" print, and end the program.
+
+        ValueError when there is none of that name.
+        """
+        from flux.toolformats import chosen_format
+
+        formats = self.config.get("formats", {})
+        named = {name: (entry.get("description", ""), entry["format"]) for name, entry in formats.items()}
+        found = chosen_format(format_name, named, self.name, self.toolname, self._subcommand or "")
+        if found is None:
+            raise SystemExit(0)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         config = self.__dict__.get("config", {})

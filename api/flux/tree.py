@@ -32,29 +32,26 @@ class Tree:
         self._count = 1
         self._leaves: dict[tuple[str, str], Tree] = {}
 
-    def add(self, child: Tree, combine: bool) -> None:
-        """Add a node below this one.
-
-        Args:
-            combine: only count it when it is a leaf like one that is there already.
-        """
-        key = (child.prefix, child.label)
-        if combine and not child.children:
-            if key in self._leaves:
-                self._leaves[key]._count += 1
-                return
-            self._leaves[key] = child
+    def add(self, label: str, prefix: str = "", combine_children: bool = False) -> Tree:
+        """Add a node with this label below this one, whatever is there already; returns it."""
+        child = Tree(label, prefix, combine_children)
         self.children.append(child)
-
-    def append(self, label: str, prefix: str = "") -> Tree:
-        """Add a node with this label below this one; returns it."""
-        child = Tree(label, prefix, self.combine_children)
-        self.append_tree(child)
         return child
 
-    def append_tree(self, tree: Tree) -> None:
-        """Add a tree below this node."""
-        self.add(tree, self.combine_children)
+    def append(self, label: str, prefix: str = "") -> Tree:
+        """Add a node with this label below this one; returns it, or the one that it is combined with."""
+        return self.append_tree(Tree(label, prefix, self.combine_children))
+
+    def append_tree(self, tree: Tree) -> Tree:
+        """Add a tree below this node; returns it, or the leaf that it is combined with."""
+        key = (tree.prefix, tree.label)
+        if self.combine_children and not tree.children:
+            if key in self._leaves:
+                self._leaves[key]._count += 1
+                return self._leaves[key]
+            self._leaves[key] = tree
+        self.children.append(tree)
+        return tree
 
     def render(self, style: str = "box", level: int | None = None, skip_root: bool = False) -> None:
         """Print the drawing.

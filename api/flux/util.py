@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flux.cbindings import interruptible as interruptible
     from flux.fileref import Fileref as Fileref
     from flux.output_format import OutputFormat as OutputFormat
+    from flux.output_format import UtilFormatter as UtilFormatter
     from flux.output_items import AltField as AltField
     from flux.output_items import Deduplicator as Deduplicator
     from flux.output_items import UtilDatetime as UtilDatetime
@@ -59,6 +60,7 @@ _ELSEWHERE = {
     "TreedictAction": "arguments",
     "UtilConfig": "toolconfig",
     "UtilDatetime": "output_items",
+    "UtilFormatter": "output_format",
     "YesNoAction": "arguments",
     "check_future_error": "cbindings",
     "del_treedict": "treedict",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,33 @@ def test_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         UtilConfig("tool").load()
 
 
+def test_formats_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Config(UtilConfig):
+        builtin_formats = {"default": {"description": "The usual", "format": "{id}"}}
+
+        def validate(self, path: str, conf: dict[str, Any]) -> None:
+            self.validate_formats(path, conf.get("formats", {}))
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "none"))
+    (tmp_path / "flux").mkdir()
+    file = tmp_path / "flux/tool.toml"
+    file.write_text("[formats.mine]\nformat = '{x}'\n")
+    config = Config("tool", initial_dict={"formats": Config.builtin_formats}).load()
+    assert [config.get_format_string(name) for name in ("mine", "default", "{y}")] == ["{x}", "{id}", "{y}"]
+    monkeypatch.setenv("TOOL_FORMAT_DEFAULT", "mine")
+    assert config.get_format_string("default") == "{x}"
+    with pytest.raises(ValueError, match="No such format nosuch"):
+        config.get_format_string("nosuch")
+    for name, shown in (("help", "default      The usual"), ("get-config=mine", 'format = "{x}"')):
+        with pytest.raises(SystemExit):
+            config.get_format_string(name)
+        assert shown in capsys.readouterr().out
+    file.write_text("[formats.default]\nformat = '{x}'\n")
+    with pytest.raises(ValueError, match="override of builtin format 'default'"):
+        Config("tool").load()
+
+
 def test_like_items_are_combined() -> None:
     def combine(item: SimpleNamespace, more: SimpleNamespace) -> None:
         item.n += more.n
@@ -120,7 +148,7 @@ def test_dates_and_spellings() -> None:
 def test_tree_to_a_depth(capsys: pytest.CaptureFixture[str]) -> None:
     tree = Tree("a")
     tree.append("b").append("c")
-    tree.append("d")
+    tree.add("d")
     tree.render(level=1)
     tree.render(skip_root=True, style="ascii")
     tree.render(skip_root=True, level=1)

@@ -83,6 +83,10 @@ _ELSEWHERE = {
 }
 
 
+LOG_QUIET, LOG_FATAL, LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_DEBUG, LOG_TRACE = -1, 0, 3, 4, 5, 6, 7
+"""Levels of the shell's log."""
+
+
 def __getattr__(name: str) -> Any:
     """What programs look for here and `flux run` does not need."""
     from importlib import import_module

@@ -99,7 +99,7 @@ class _Forest:
     def root(self) -> Tree:
         """The tree of the enclosing instance."""
         with open_flux() as handle:
-            tree = Tree("") if self.skip_root else self._node(_root(handle), is_parent=True)
+            tree = Tree("", "", self._args.combine) if self.skip_root else self._node(_root(handle), is_parent=True)
             self._grow(tree, handle, ["running"] if self.skip_root else self._filters, self._args.jobids, 0)
         return tree
 
@@ -107,7 +107,8 @@ class _Forest:
         if self._asks_instances:
             job.get_instance_info()
         label = (self._parent if is_parent else self._label).format(job)
-        return Tree(label, "" if self.details is None else self.details.format(job))
+        prefix = "" if self.details is None else self.details.format(job)
+        return Tree(label, prefix, self._args.combine)
 
     def _grow(self, tree: Tree, handle: Flux, filters: list[str], ids: list[str], level: int) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,7 @@ class _Forest:
         jobs, _ = fetch("pstree", handle, self._args.count, ["all"], **query)
         with ThreadPoolExecutor() as pool:
             for child in pool.map(lambda job: self._branch(job, level + 1), jobs):
-                tree.add(child, self._args.combine)
+                tree.append_tree(child)
 
     def _branch(self, job: JobInfo, level: int) -> Tree:
         is_parent = bool(job.uri) and job.state == "RUN"
