@@ -110,6 +110,8 @@ def test_executor_follows_jobs(running: Instance) -> None:
         assert [future.result(30) for future in futures] == [0, 1, 2] * 3
         assert (attached.result(30), attached.jobid()) == (2, futures[2].jobid())
         assert killed.result(30) == 137
+        with pytest.raises(ValueError, match="no job"):
+            executor.attach(1).result(30)
     assert seen == [(futures[0].jobid(), "start")]
     with pytest.raises(RuntimeError, match="shut down"):
         executor.submit(shell("true"))
