@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ERROR_FD",
     "BrokerUsageError",
+    "broker_command",
     "main",
     "parser",
     "prepare_options",
@@ -50,6 +51,21 @@ def parser() -> Parser:
         "program", nargs=argparse.REMAINDER, metavar="initial-program [args...]", help="default: an interactive shell"
     )
     return parse
+
+
+def broker_command(args: argparse.Namespace) -> list[str]:
+    """The command line of a broker that stands for these options of flux-start(1)."""
+    words = [word for opts in args.wrap for word in opts.split(",") if word]
+    words += [sys.executable, "-m", "flux_cli.broker"]
+    words += [f"--setattr={setting}" for setting in args.setattr]
+    if args.config_path:
+        words.append(f"--config-path={args.config_path}")
+    words += [f"--conf={value}" for value in args.conf]
+    if args.plugins:
+        words.append(f"--plugins={args.plugins}")
+    if args.broker_verbose:
+        words.append("-" + "v" * args.broker_verbose)
+    return [*words, "--", *args.program]
 
 
 def attributes(settings: list[str]) -> dict[str, str]:

@@ -22,8 +22,7 @@ from typing import Any
 from flux.errors import FluxError
 from flux.pmi.server import PMIServer
 from flux.util import parse_fsd
-from flux_cli.broker import ERROR_FD, BrokerUsageError, raise_open_files, report_through
-from flux_cli.cmd.start import broker_command
+from flux_cli.broker import ERROR_FD, BrokerUsageError, broker_command, raise_open_files, report_through
 from flux_cli.rundir import Rundir
 from flux_cli.start_control import ControlSocket
 

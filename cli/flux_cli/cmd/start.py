@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 
-from flux_cli.broker import BrokerUsageError, attributes, prepare_options
+from flux_cli.broker import BrokerUsageError, attributes, broker_command, prepare_options
 from flux_cli.common import Parser
 
 __all__ = ["command"]
@@ -166,21 +166,6 @@ def _merge_broker_options(args: argparse.Namespace) -> None:
     args.plugins = args.plugins or extra.plugins
     args.broker_verbose = extra.verbose
     attributes(args.setattr)
-
-
-def broker_command(args: argparse.Namespace) -> list[str]:
-    """The flux-broker command line that stands for these options."""
-    words = [word for opts in args.wrap for word in opts.split(",") if word]
-    words += [sys.executable, "-m", "flux_cli.broker"]
-    words += [f"--setattr={setting}" for setting in args.setattr]
-    if args.config_path:
-        words.append(f"--config-path={args.config_path}")
-    words += [f"--conf={value}" for value in args.conf]
-    if args.plugins:
-        words.append(f"--plugins={args.plugins}")
-    if args.broker_verbose:
-        words.append("-" + "v" * args.broker_verbose)
-    return [*words, "--", *args.program]
 
 
 def _become_broker(args: argparse.Namespace) -> int:
