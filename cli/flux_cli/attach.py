@@ -115,7 +115,8 @@ class Attach:
         self._over = False
         self._on_over: Callable[[Attach], object] | None = None
         self._stdin: Any = None
-        self._running = self._detached = False
+        self._running = False
+        self._left_with: int | None = None
         self._last_interrupt = -_DOUBLE_INTERRUPT
         self._watchers: list[Any] = []
 
@@ -178,8 +179,8 @@ class Attach:
         """The exit code of a job that was followed; says on stderr what is not plain success."""
         if self._error is not None:
             raise no_such_job(self._error, self._jobid)
-        if self._detached:
-            return 0
+        if self._left_with is not None:
+            return self._left_with
         result = self.result
         code = exit_code(result.waitstatus)
         if result.waitstatus is not None and code:
@@ -339,12 +340,12 @@ class Attach:
         self._warn(f"one more ctrl-C within {_DOUBLE_INTERRUPT:g}s to cancel or ctrl-Z to detach")
 
     def _detach(self) -> None:
-        """Leave the job alone."""
+        """Leave the job alone; what was to come after it in a script is not to run."""
         self._warn("detaching...")
-        self._leave()
+        self._leave(1)
 
-    def _leave(self) -> None:
-        self._detached = True
+    def _leave(self, code: int = 0) -> None:
+        self._left_with = code
         self._waiting_for.clear()
         self._done("eventlog")
 

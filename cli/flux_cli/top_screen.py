@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import termios
 import time
@@ -63,6 +64,12 @@ class Screen:
     def __exit__(self, *_error: object) -> None:
         self._live.stop()
         termios.tcsetattr(self._fd, termios.TCSADRAIN, self._modes)
+
+    def suspend(self) -> None:
+        """Leave the terminal to the shell, as after Ctrl-Z, until this process is continued."""
+        self.__exit__()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self.__enter__()
 
     def pressed(self) -> Iterator[str]:
         """The keys that were pressed, by name or as a character. A terminal that is gone counts as q."""

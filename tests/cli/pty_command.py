@@ -21,6 +21,7 @@ class Terminal:
 
     Attributes:
         shown: what it has written so far.
+        pid: its process id.
     """
 
     def __init__(self, instance: Instance, *command: str) -> None:
@@ -33,6 +34,7 @@ class Terminal:
         size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
         env = {**self._instance.env, "FLUX_URI": self._instance.uri_of(0), **size}
         self._process = subprocess.Popen(self._command, env=env, stdin=slave, stdout=slave, stderr=slave)
+        self.pid = self._process.pid
         os.close(slave)
         self._deadline = time.monotonic() + _LIMIT
         return self

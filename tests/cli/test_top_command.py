@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +56,20 @@ def test_an_instance_in_the_list_is_opened_and_left(instance: Instance) -> None:
         assert terminal.wait() == 0
     instance.run("flux", "cancel", batch)
     assert instance.run("flux", "job", "wait-event", "-t60", batch, "clean").returncode == 0
+
+
+def test_the_screen_is_left_while_it_is_stopped(instance: Instance) -> None:
+    with Terminal(instance, FLUX, "top") as terminal:
+        terminal.read_until("0 running")
+        os.kill(terminal.pid, signal.SIGTSTP)
+        terminal.read_until("\x1b[?1049l")
+        wait_for(lambda: "State:\tT" in Path(f"/proc/{terminal.pid}/status").read_text(), 60)
+        terminal.shown = ""
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.read_until("\x1b[?1049h")
+        terminal.read_until("0 running")
+        terminal.type("q")
+        assert terminal.wait() == 0
 
 
 def test_without_a_terminal_it_is_refused(instance: Instance) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from flux_cli.common import Parser, die
@@ -82,8 +83,13 @@ def _show(screen: Screen, uri: str | None, queue: str | None, path: list[str]) -
             view.beats += 1
             screen.draw(view)
 
+        def stopped(*_: object) -> None:
+            screen.suspend()
+            screen.draw(view)
+
         watchers = [
             handle.fd_watcher_create(sys.stdin.fileno(), pressed),
+            handle.signal_watcher_create(signal.SIGTSTP, stopped),
             handle.timer_watcher_create(0.0, tick, _REFRESH),
             handle.msg_watcher_create(pulse, topic_glob="heartbeat.pulse"),
         ]
