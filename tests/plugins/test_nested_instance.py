@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flux.job.JobID import JobID
-from flux.testing import Instance
+from flux.testing import Instance, wait_for
 from flux_plugins.resource.enclosing import for_brokers
 
 pytestmark = pytest.mark.timeout(300)  # instances in an instance, on a machine that may be busy
@@ -107,3 +108,28 @@ def test_ranks_of_the_job_become_ranks_of_the_brokers(mapping: str | None, hosts
 @pytest.mark.parametrize(("size", "mapping"), [(2, None), (3, "[[0,1,3,1]]")])
 def test_brokers_that_are_not_one_to_a_rank_get_no_R(size: int, mapping: str | None) -> None:
     assert for_brokers(R_of("4,6,9", "a[4,6,9]"), size, mapping) is None
+
+
+TOLD = """#!/bin/sh
+trap 'echo script heard it' USR1
+flux submit --output={folder}/job sh -c "trap 'echo job heard it; exit' USR1; echo ready; while :; do sleep 0.1; done"
+echo $$ >{folder}/pid
+while :; do sleep 0.1; done
+"""
+
+
+def test_signals_reach_the_script_of_a_batch_job_and_its_jobs(outer: Instance, tmp_path: Path) -> None:
+    script, pid = tmp_path / "script.sh", tmp_path / "pid"
+    script.write_text(TOLD.format(folder=tmp_path))
+    jobid = outer.run("flux", "batch", "-N2", f"--output={tmp_path}/script", str(script)).stdout.strip()
+
+    def said(name: str, words: str) -> bool:
+        file = tmp_path / name
+        return file.exists() and words in file.read_text()
+
+    wait_for(lambda: said("job", "ready") and said("pid", "\n"), timeout=120, what="the batch script and its job")
+    outer.run("flux", "job", "kill", "-s", "USR1", jobid)
+    wait_for(lambda: said("job", "heard") and said("script", "heard"), timeout=60, what="both to hear of SIGUSR1")
+    outer.run("flux", "job", "kill", "-s", "ALRM", jobid)  # as at a time limit
+    assert outer.run("flux", "job", "status", jobid).returncode == 128 + signal.SIGALRM
+    assert not Path("/proc", pid.read_text().strip()).exists()

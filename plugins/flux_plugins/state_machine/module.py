@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from flux.constants import FLUX_NODEID_UPSTREAM
+from flux.constants import FLUX_NODEID_UPSTREAM, FLUX_USERID_UNKNOWN
 from flux.errors import FluxError
 from flux.idset import IDset
 from flux.message import FLAG_STREAMING, Message
@@ -351,12 +351,23 @@ class StateMachine(Module):
     def post_event(self, _msg: Message, req: PostRequest) -> Any:
         if req.event not in EVENTS:
             raise FluxError(errno.EINVAL, f"unknown event {req.event!r}: it is one of {', '.join(sorted(EVENTS))}")
+        if req.signum in _PASSED_ON:
+            self._pass_on(req.signum)
+            return DEFERRED
         self._stop_signal = req.signum
         self._expedite()
         if req.event == "shutdown" and not req.signum and self.life.state is State.RUN:
             self.life.stay_down()
         self.post(req.event, self._signal_code(req.signum) if req.signum else int(req.error))
         return DEFERRED
+
+    def _pass_on(self, signum: int) -> None:
+        """A signal that says something to the initial program and to jobs, not to their instance."""
+        if self.rank == 0:
+            if self._program is not None:
+                self._program.signal(signum)
+            everyone = {"dry_run": False, "userid": FLUX_USERID_UNKNOWN, "signum": signum}
+            self.flux.notify("job-manager.killall", everyone, self.rank)
 
     def _signal_code(self, signum: int) -> int:
         """A signal is what an instance without initial program is ended by: no failure."""
@@ -376,6 +387,7 @@ class StateMachine(Module):
 
 
 _PROGRAM_GRACE = 5.0  # seconds
+_PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
 _PROGRESS = {
     State.CONFIG_SYNC: "Fetching the configuration",
     State.INIT: "Starting services",
