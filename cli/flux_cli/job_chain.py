@@ -147,7 +147,8 @@ def _scheduling(facts: Mapping[str, Any], resources: Mapping[str, Any]) -> Itera
     if facts["ahead"]:
         yield _waits("scheduler", f"for jobs of the queue that come before it: {facts['ahead']}")
     reason = sched.get("reason_pending")
-    if reason or not facts["ahead"]:
+    asked = facts["scheduler"] and queue["start"]
+    if reason or (asked and not facts["ahead"]):
         yield _waits("scheduler", str(reason or "for resources"))
     if sched.get("t_estimate"):
         estimate = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sched["t_estimate"]))

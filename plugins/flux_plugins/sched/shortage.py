@@ -30,6 +30,8 @@ def shortage(request: ResourceRequest, nodes: Collection[Node]) -> str:
         unusable = len(nodes) - len(up)
         are = "is" if unusable == 1 else "are"
         return f"insufficient resources: {_whole(request)} asked, {_plural(unusable, 'node')} {are} down or drained"
+    if choose(up, request) is not None:
+        return f"{_whole(request)} asked, free but kept for jobs ahead of it"
     cores = sum(node.free_cores.bit_count() for node in up)
     gpus = sum(node.free_gpus.bit_count() for node in up)
     idle = f", {sum(node.idle for node in up)} idle" if request.exclusive else ""

@@ -124,6 +124,7 @@ def test_a_job_may_pass_one_that_it_does_not_delay(large: Instance) -> None:
     wait_for(lambda: annotation(large, promised, "selection_type") == "reserved", what="the forecast")
     assert float(annotation(large, promised, "t_estimate")) < float(annotation(large, late, "t_estimate"))
     assert annotation(large, promised, "reason_pending").startswith("insufficient resources: 160 cores asked, ")
+    assert annotation(large, late, "reason_pending") == "1 core asked, free but kept for jobs ahead of it"
     flux(large, "cancel", "--all")
     flux(large, "queue", "drain")
 
