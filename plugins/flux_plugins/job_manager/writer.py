@@ -108,16 +108,19 @@ class EventWriter:
         self._schedule(not self._patient)
 
     def on_commit(self, callback: Committed) -> None:
-        """Call back with None, or the error, once everything written until now is in the KVS; it is, at once."""
+        """Call back with None, or the error, once everything written until now is in the KVS.
+
+        It is at once, unless this is asked within `unhurried`.
+        """
         if not (self._lines or self._txn.ops or self._commit_under_way):
             callback(None)
             return
         self._waiting.append(callback)
-        self._schedule(True)
+        self._schedule(not self._patient)
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:
-        """What is written within may wait for more, in a busy instance."""
+        """What is written or waited for within may wait for more, in a busy instance."""
         self._patient = True
         try:
             yield
