@@ -104,3 +104,5 @@ def test_a_job_that_never_started(handle: Any) -> None:
         flux.job.job_output(handle, jobid, nowait=True)
     with pytest.raises(FileNotFoundError):
         flux.job.job_output(handle, 1)
+    with pytest.raises(FileNotFoundError, match="not found"):
+        list(flux.job.output_watch(handle, 1))

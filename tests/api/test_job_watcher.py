@@ -43,6 +43,7 @@ def test_events(handle: Any) -> None:
     _, out, err = followed(handle, job, log_events=True, watch=False)
     names = [line.split()[2] for line in err.splitlines()]
     assert (out, names[0], names[-1], "exec.shell.init" in names) == ("", "submit", "clean", True)
+    assert err.splitlines()[0].split()[1] == "0.000s:"
 
 
 @pytest.mark.parametrize("event", ["alloc", "exec.shell.start"])

@@ -85,6 +85,8 @@ class JobOutputEventWatch(Future):
         self._finished = True
         if error is None and not self._started:
             error = FluxError(errno.EIO, f"job {self._job.f58} never started")
+        elif error is not None and error.errno == errno.ENOENT:
+            error = FluxError(errno.ENOENT, f"job {self._job.f58} not found")
         self._end_if_all_is_seen(error)
 
     def _output_end(self, error: FluxError | None) -> None:

@@ -123,6 +123,7 @@ class JobWatcher:
         if event is None:
             return
         job.add_event(event.name)
+        self._t0 = min(self._t0 or event.timestamp, event.timestamp)
         self._log_event(job, event)
         if event.name == "exception":
             self._on_exception(job, event)

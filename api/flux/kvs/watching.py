@@ -71,11 +71,16 @@ def kvs_watch_async(
 
 
 def kvs_checkpoint_lookup(flux_handle: Handle, cache_bypass: bool = False) -> list[dict[str, Any]]:
-    """The checkpoints of the KVS, the newest first: {"version", "rootref", "timestamp", ...} each.
+    """The checkpoints of the KVS, the newest first: {"version", "rootref", "timestamp", ...} each; [] without any.
 
     Args:
         cache_bypass: ask the backing store, not the content cache.
     """
     service = "content-backing" if cache_bypass else "content"
-    found = flux_handle.rpc(f"{service}.checkpoint-get", {}).get()["value"]
+    try:
+        found = flux_handle.rpc(f"{service}.checkpoint-get", {}).get()["value"]
+    except FluxError as exc:
+        if exc.errno == errno.ENOENT:
+            return []
+        raise
     return [found] if isinstance(found, dict) else list(found)
