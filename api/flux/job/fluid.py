@@ -25,10 +25,11 @@ _FLUID_LIMIT = 1 << 64
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _DIGIT = {c: i for i, c in enumerate(_ALPHABET)}
-_DOTHEX = re.compile(r"[0-9a-fA-F]{4}(?:\.[0-9a-fA-F]{4}){3}")
-_HEX = re.compile(r"0[xX]([0-9a-fA-F]{1,16})")
+# as text: few programs need them, and each start of one would compile them
+_DOTHEX = r"[0-9a-fA-F]{4}(?:\.[0-9a-fA-F]{4}){3}"
+_HEX = r"0[xX]([0-9a-fA-F]{1,16})"
 _EMOJI = b"\xf0\x9f"
-_DEC = re.compile(r"[0-9]{1,20}")
+_DEC = r"[0-9]{1,20}"
 
 
 class FluidGenerator:
@@ -183,8 +184,8 @@ def _decode(text: str) -> int | None:
     return _match(_DEC, text, 10)
 
 
-def _match(pattern: re.Pattern[str], text: str, base: int) -> int | None:
-    return int(text.replace(".", ""), base) if pattern.fullmatch(text) else None
+def _match(pattern: str, text: str, base: int) -> int | None:
+    return int(text.replace(".", ""), base) if re.fullmatch(pattern, text) else None
 
 
 def _decode_f58(digits: str) -> int | None:
