@@ -4,6 +4,7 @@ It has no thread, no event loop, no connection and no open file but its socket. 
 a shell with {seq, argv, set, unset, cwd} and three descriptors, hears {seq, pid} or {seq, errno, text} at once, and
 {pid, status} when that shell has ended. Set and unset are what the shell's environment has otherwise than this
 process's. Messages are JSON after a 4-byte big-endian length. It ends with its owner.
+When other code is installed than it has imported, it executes itself anew; its shells stay its children.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from flux_shell.freshness import ImportedCode
+
 if TYPE_CHECKING:
     from flux.hooks.host import PluginHost
 
@@ -29,6 +32,7 @@ _LENGTH = 4
 _RIGHTS_SPACE = socket.CMSG_SPACE(3 * array.array("i").itemsize)
 
 
+_SHELLS = "FLUX_SHELL_WARM_CHILDREN"  # process ids of its shells, for the parent that it executes in its own place
 _PAUSE = 500  # milliseconds without a request or an end, after which there is time to rehearse
 _GC_THRESHOLD = (20_000, 20, 50)  # a collection touches, and so copies, what the shell shares with its parent
 
@@ -76,6 +80,13 @@ def _detach(sock: socket.socket) -> None:
     os.closerange(keep + 1, _open_max())
 
 
+def _can_be_loaded() -> bool:
+    """True when what is installed now can be imported; else the present code has to do until that changes again."""
+    script = "from flux_shell.main import preload; preload()"
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-P", "-c", script], os.environ)
+    return not os.waitpid(pid, 0)[1]
+
+
 def _open_max() -> int:
     return os.sysconf("SC_OPEN_MAX")
 
@@ -88,6 +99,9 @@ class WarmParent:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._children: dict[int, int] = {}
+        for pid in os.environ.pop(_SHELLS, "").split():
+            self._watch(int(pid))
+        self._code: ImportedCode | None = None
         self._plugins: PluginHost | None = None
         self._is_hasty = False
         """True while it serves without having rehearsed: its first request was for a shell."""
@@ -101,8 +115,22 @@ class WarmParent:
             for fd, _events in ready:
                 if fd in self._children:
                     self._collect(fd)
-                elif not self._request():
+                    continue
+                if self._code is not None and self._code.is_outdated() and _can_be_loaded():
+                    self._renew()
+                if not self._request():
                     return
+
+    def _renew(self) -> NoReturn:
+        """Start again with the code that is installed now; no part of a request has been read."""
+        os.environ[_SHELLS] = " ".join(map(str, self._children.values()))
+        self._sock.set_inheritable(True)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    def _watch(self, pid: int) -> None:
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid
+        self._poll.register(pidfd, select.POLLIN)
 
     def _collect(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)
@@ -122,6 +150,7 @@ class WarmParent:
         if self._plugins is None:
             self._is_hasty = "seq" in request
             self._plugins = load() if self._is_hasty else preload()
+            self._code = ImportedCode()
         if "seq" in request:
             self._serve(request, fds)
         for fd in fds:
@@ -150,9 +179,7 @@ class WarmParent:
             return
         if not pid:
             _become_shell(request, fds, self._plugins)
-        pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = pid
-        self._poll.register(pidfd, select.POLLIN)
+        self._watch(pid)
         self._answer({"seq": seq, "pid": pid})
 
     def _answer(self, answer: dict[str, Any]) -> None:

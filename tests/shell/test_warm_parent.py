@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from shell_jobs import COMPOSITION, Jobs
+
+import flux_shell
+from flux.testing import Instance, wait_for
 
 REHEARSE = """
 import gc, json, os
@@ -51,3 +57,22 @@ def test_a_warm_parent_has_imported_nothing_that_few_jobs_use() -> None:
     modules = set(json.loads(output_of(PRELOADED).stdout))
     assert "flux_shell.shell" in modules
     assert modules & HEAVY == set()
+
+
+def test_code_that_is_installed_meanwhile_is_taken_up_and_jobs_go_on(tmp_path: Path) -> None:
+    copy = shutil.copytree(Path(str(flux_shell.__file__)).parent, tmp_path / "flux_shell")
+    with Instance(args=[f"--plugins={COMPOSITION}"], env={"PYTHONPATH": str(tmp_path)}) as instance:
+        jobs = Jobs(instance)
+        release = tmp_path / "release"
+        old = jobs.start(["sh", "-c", f"until [ -e {release} ]; do sleep 0.1; done; exit 3"])
+        source = copy / "core.py"
+        source.write_text(source.read_text().replace('"FLUX_JOB_NNODES"', '"FLUX_JOB_NODES_IN_ALL"'))
+
+        def is_new() -> bool:
+            return "FLUX_JOB_NODES_IN_ALL=1\n" in jobs.run(["env"])[0].output()["0"]
+
+        wait_for(is_new, what="a shell of the new code", timeout=60)
+        source.write_text("this is no Python")
+        release.touch()
+        assert old.wait() == [3]
+        assert is_new()
