@@ -27,10 +27,10 @@ class _LoopWatcher(Watcher):
         super().__init__(flux_handle, callback or _nothing, args)
 
     def _start(self) -> None:
-        self.reactor.phases[self.phase].append(self._fire)
+        self.reactor.add_phase(self.phase, self._fire)
 
     def _stop(self) -> None:
-        self.reactor.phases[self.phase].remove(self._fire)
+        self.reactor.remove_phase(self.phase, self._fire)
 
     def _fire(self) -> None:
         if self.active:

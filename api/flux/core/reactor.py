@@ -53,7 +53,7 @@ class Reactor:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._soon: deque[Callable[[], Any]] = deque()
-        self.phases: dict[str, list[Callable[[], Any]]] = {"prepare": [], "check": [], "idle": []}
+        self._phases: dict[str, list[Callable[[], Any]]] = {}
         self._refs = 0
         self._stopped = False
         self._failed = False
@@ -110,9 +110,11 @@ class Reactor:
 
     def run_once(self, timeout: float = -1.0) -> None:
         """Wait for something to do, at most timeout seconds (negative: any time), and do it."""
-        self._run_phase("prepare")
+        if self._phases:
+            self._run_phase("prepare")
         ready = self._epoll.poll(self._wait_time(timeout))
-        self._run_phase("check")
+        if self._phases:
+            self._run_phase("check")
         for fd, events in ready:
             callback = self._fds.get(fd)
             if callback is not None:
@@ -120,14 +122,25 @@ class Reactor:
         self._run_timers()
         for _ in range(len(self._soon)):
             self._soon.popleft()()
-        self._run_phase("idle")
+        if self._phases:
+            self._run_phase("idle")
+
+    def add_phase(self, name: str, callback: Callable[[], Any]) -> None:
+        """Call back in each turn: "prepare" before it waits, "check" after that, "idle" at its end, without waiting."""
+        self._phases.setdefault(name, []).append(callback)
+
+    def remove_phase(self, name: str, callback: Callable[[], Any]) -> None:
+        """Undo `add_phase`."""
+        self._phases[name].remove(callback)
+        if not self._phases[name]:
+            del self._phases[name]
 
     def _run_phase(self, name: str) -> None:
-        for callback in tuple(self.phases[name]):
+        for callback in tuple(self._phases.get(name, ())):
             callback()
 
     def _wait_time(self, timeout: float) -> float:
-        if self._soon or self.phases["idle"]:
+        if self._soon or "idle" in self._phases:
             return 0.0
         while self._timers and not self._timers[0][2].active:
             heapq.heappop(self._timers)
