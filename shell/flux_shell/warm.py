@@ -80,11 +80,10 @@ def _detach(sock: socket.socket) -> None:
     os.closerange(keep + 1, _open_max())
 
 
-def _can_be_loaded() -> bool:
-    """True when what is installed now can be imported; else the present code has to do until that changes again."""
-    script = "from flux_shell.main import preload; preload()"
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-P", "-c", script], os.environ)
-    return not os.waitpid(pid, 0)[1]
+def _source() -> bytes:
+    """The text of this file."""
+    with open(__file__, "rb") as file:
+        return file.read()
 
 
 def _open_max() -> int:
@@ -102,6 +101,7 @@ class WarmParent:
         for pid in os.environ.pop(_SHELLS, "").split():
             self._watch(int(pid))
         self._code: ImportedCode | None = None
+        self._source = _source()
         self._plugins: PluginHost | None = None
         self._is_hasty = False
         """True while it serves without having rehearsed: its first request was for a shell."""
@@ -116,10 +116,19 @@ class WarmParent:
                 if fd in self._children:
                     self._collect(fd)
                     continue
-                if self._code is not None and self._code.is_outdated() and _can_be_loaded():
+                if self._code is not None and self._code.is_outdated() and self._can_renew():
                     self._renew()
                 if not self._request():
                     return
+
+    def _can_renew(self) -> bool:
+        """True when what is installed now can be imported and still knows what this owner says; else the present code
+        has to do until that changes again, or until the owner is started anew."""
+        if _source() != self._source:
+            return False
+        script = "from flux_shell.main import preload; preload()"
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-P", "-c", script], os.environ)
+        return not os.waitpid(pid, 0)[1]
 
     def _renew(self) -> NoReturn:
         """Start again with the code that is installed now; no part of a request has been read."""
