@@ -7,6 +7,7 @@ than the rest of a submission.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from flux.cli import values
 from flux_cli import submit_options
@@ -47,7 +48,7 @@ def _finish(args: Any, resources: list[dict[str, Any]], task: dict[str, Any], sh
     if args.resources_json or args.resources_shape:
         resources = _resources_given(args)
         task = {**task, "slot": _first_slot(resources)}
-    env, templates = values.environment(args.env)
+    env, templates = values.environment(args.env, _present_environment())
     if templates:
         shell["env-expand"] = templates
     system: dict[str, Any] = {
@@ -63,6 +64,12 @@ def _finish(args: Any, resources: list[dict[str, Any]], task: dict[str, Any], sh
     _limits(args, shell)
     _extras(args, spec, system, shell)
     return spec
+
+
+@cache
+def _present_environment() -> dict[str, str]:
+    """os.environ, decoded once for all jobs of a command."""
+    return dict(os.environ)
 
 
 # -- resources
@@ -190,13 +197,21 @@ def _stream(args: Any, name: str, path: str | None) -> dict[str, Any]:
 
 
 def _limits(args: Any, shell: dict[str, Any]) -> None:
-    from flux.cli.rlimits import limits, signal_option
-
-    propagated = limits(tuple(args.rlimit))
+    propagated = _propagated(tuple(args.rlimit))
     if propagated:
         shell["rlimit"] = dict(propagated)
     if args.signal:
+        from flux.cli.rlimits import signal_option
+
         shell["signal"] = signal_option(args.signal)
+
+
+@cache
+def _propagated(rules: tuple[str, ...]) -> dict[str, int]:
+    """Resource limits, looked up once for all jobs of a command."""
+    from flux.cli.rlimits import limits
+
+    return limits(rules)
 
 
 def _extras(args: Any, spec: dict[str, Any], system: dict[str, Any], shell: dict[str, Any]) -> None:

@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 
 from flux.job import BatchConfig, JobspecV1
-from flux_cli import submit_options
-from flux_cli.submit_jobspec import build_jobspec
+from flux_cli import submit_jobspec, submit_options
 
-ENV = {"PATH": "/bin", "A": "1", "SECRET_X": "2"}
+ENV = {"PATH": "/bin", "A": "1", "SECRET_X": "2", "FLUX_CLI_PLUGINPATH_OVERRIDE": ""}
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flux.cli.values._present", lambda: ENV)
-    monkeypatch.setenv("FLUX_CLI_PLUGINPATH_OVERRIDE", "")
+    monkeypatch.setattr("os.environ", ENV)
 
 
 def system(jobspec: JobspecV1) -> Any:
@@ -49,12 +47,16 @@ def test_from_submit_makes_what_flux_submit_makes() -> None:
         taskmap="cyclic",
         bank="b",
     )
-    assert made.jobspec == build_jobspec(args)
+    submit_jobspec._present_environment.cache_clear()
+    assert made.jobspec == submit_jobspec.build_jobspec(args)
+    submit_jobspec._present_environment.cache_clear()
 
 
 def test_environment_and_limits_are_the_callers_by_default() -> None:
     assert system(JobspecV1.from_submit(["x"]))["environment"] == ENV
     assert "nofile" in system(JobspecV1.from_submit(["x"]))["shell"]["options"]["rlimit"]
+    ENV["LATER"] = "3"
+    assert system(JobspecV1.from_submit(["x"]))["environment"].pop("LATER") == ENV.pop("LATER")
     bare = JobspecV1.from_command(["x"], environment={}).apply_options(time_limit=5)
     assert system(bare) == {"duration": 5, "environment": {}}
 

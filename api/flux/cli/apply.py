@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def apply_options(jobspec: JobspecV1, args: Namespace) -> None:
 
 
 def _env(jobspec: JobspecV1, rules: list[str]) -> None:
-    jobspec.environment, templates = values.environment(rules)
+    jobspec.environment, templates = values.environment(rules, os.environ)
     if templates:
         jobspec.setattr_shell_option("env-expand", templates)
 
@@ -70,7 +71,7 @@ def _rlimit(jobspec: JobspecV1, rules: list[str]) -> None:
 
     found = limits(tuple(rules))
     if found:
-        jobspec.setattr_shell_option("rlimit", dict(found))
+        jobspec.setattr_shell_option("rlimit", found)
 
 
 def _signal(jobspec: JobspecV1, text: str) -> None:

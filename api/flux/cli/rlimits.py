@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import signal
-from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ _UNLIMITED = ("unlimited", "infinity", "inf")
 _WARNING_TIME = "60s"
 
 
-@cache
 def limits(rules: tuple[str, ...]) -> dict[str, int]:
     """Soft limits of this process that the job is to have, -1 for none, as rules say.
 

@@ -6,11 +6,10 @@ ValueError names the option that makes no sense, OSError the file that cannot be
 from __future__ import annotations
 
 import os
-from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 __all__ = [
@@ -30,12 +29,11 @@ __all__ = [
 # -- environment
 
 
-def environment(rules: Iterable[str] | None) -> tuple[dict[str, str], dict[str, str]]:
-    """The environment that rules make of this process's, and what of it is left to the job shell.
+def environment(rules: Iterable[str] | None, present: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The environment that rules make of the present one, and what of it is left to the job shell.
 
     Values with mustache templates that a rule has set are the shell's: only it knows what they stand for.
     """
-    present = _present()
     if not rules:
         return dict(present), {}
     from flux.cli.env_rules import apply_rules
@@ -43,12 +41,6 @@ def environment(rules: Iterable[str] | None) -> tuple[dict[str, str], dict[str, 
     env = apply_rules(rules, present)
     templates = {name for name, text in env.items() if "{{" in text and text != present.get(name)}
     return env, {name: env.pop(name) for name in templates}
-
-
-@cache
-def _present() -> dict[str, str]:
-    """os.environ, decoded once for all jobs of a command."""
-    return dict(os.environ)
 
 
 # -- single values
