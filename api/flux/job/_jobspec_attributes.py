@@ -115,8 +115,9 @@ class JobspecAttributes:
 
     @environment.setter
     def environment(self, environ: Mapping[str, str | None]) -> None:
-        check.check_environment(environ)
-        self.setattr("system.environment", dict(environ))
+        copy = dict(environ)  # os.environ decodes at each look
+        check.check_environment(copy)
+        self.setattr("system.environment", copy)
 
     @property
     def stdin(self) -> str | None:

@@ -93,7 +93,8 @@ def _gathered(prog: str, options: Mapping[str, Any]) -> Namespace:
 
 
 def _basic(args: Namespace) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in _BASIC}
+    """The environment is set later, by its rules."""
+    return {"environment": {}, **{name: getattr(args, name) for name in _BASIC}}
 
 
 def _slots(args: Namespace) -> tuple[int, int, int | None, int | None]:
