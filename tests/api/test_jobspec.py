@@ -189,7 +189,7 @@ def test_setters_refuse_nonsense() -> None:
         jobspec.setattr("system.duration.x", 1)
     with pytest.raises(ValueError, match="dotted key"):
         jobspec.setattr("a..b", 1)
-    with pytest.raises(TypeError, match="unknown option 'colour', expected one of cwd"):
+    with pytest.raises(TypeError, match="unknown option 'colour', expected one of bank, cwd"):
         JobspecV1.from_command(["a"], colour="red")
     with pytest.raises(TypeError, match="expected a list of strings"):
         JobspecV1.from_command("hostname")
