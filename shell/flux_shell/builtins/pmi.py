@@ -114,6 +114,8 @@ class Pmi:
                 continue
             try:
                 sock.sendall(line.encode("utf-8", "surrogateescape"))
+            except (BrokenPipeError, ConnectionResetError):
+                self._close(rank)  # it has ended, or has closed its end: there is nobody to answer
             except OSError as exc:
                 self._shell.log(LOG_WARNING, f"task {rank} does not read its PMI answers: {exc.strerror}", "pmi")
                 self._close(rank)
