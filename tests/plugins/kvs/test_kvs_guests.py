@@ -1,0 +1,91 @@
+"""Namespaces of jobs: begun and ended with one request each."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kvs_kit import STORE, raises
+
+from flux import kvs
+from flux.constants import FLUX_KVS_READLINK
+from flux.kvs import KVSTxn, treeobj
+from flux.testing import Instance
+
+KEY = "job.x.guest"
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Instance]:
+    with Instance(2, args=STORE) as running:
+        yield running
+
+
+def append(text: str) -> list[dict[str, Any]]:
+    return KVSTxn().append("exec.eventlog", text).ops
+
+
+def value(handle: Any, name: str) -> bytes:
+    return bytes(kvs.lookup_async(handle, f"{KEY}.{name}").value())
+
+
+def begin(handle: Any, namespace: str, text: str, **more: Any) -> None:
+    request = {"namespace": namespace, "key": KEY, "owner": 1234, "ops": append(text), **more}
+    handle.rpc("kvs.guest-begin", request).get()
+
+
+def end(handle: Any, namespace: str, text: str) -> None:
+    handle.rpc("kvs.guest-end", {"namespace": namespace, "key": KEY, "ops": append(text)}).get()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_a_job_wrote_stays_in_its_directory(pair: Instance, rank: int) -> None:
+    handle, name = pair.handle(rank), f"job-{rank}"
+    begin(handle, name, "begun\n")
+    request = {"key": KEY, "flags": FLUX_KVS_READLINK, "namespace": "primary"}
+    assert pair.handle().rpc("kvs.lookup", request).get() == {"val": treeobj.symlink(".", name)}
+    assert kvs.getroot(handle, name)["owner"] == 1234
+    kvs.commit(handle, txn=KVSTxn().put_raw("output", b"said"), namespace=name)
+    end(handle, name, "ended\n")
+    kvs.wait_version(handle, kvs.getroot(pair.handle())["rootseq"])
+    assert value(handle, "exec.eventlog") == b"begun\nended\n"
+    assert value(handle, "output") == b"said"
+    with raises(errno.ENOTSUP):
+        kvs.getroot(handle, name)
+
+
+def test_one_that_is_there_is_gone_on_with(pair: Instance) -> None:
+    handle = pair.handle()
+    kvs.namespace_create(handle, "job-5")
+    kvs.commit(handle, txn=KVSTxn().append("exec.eventlog", "before\n"), namespace="job-5")
+    begin(handle, "job-5", "begun\n")
+    assert value(handle, "exec.eventlog") == b"before\nbegun\n"
+    end(handle, "job-5", "ended\n")
+
+
+def test_while_there_is_no_room_nothing_is_done(pair: Instance) -> None:
+    handle = pair.handle()
+    begin(handle, "job-6", "begun\n")
+    handle.event_send("content.full", {"full": True})
+    try:
+        with raises(errno.ENOSPC):
+            end(handle, "job-6", "ended\n")
+        with raises(errno.ENOSPC):
+            begin(handle, "job-7", "begun\n")
+    finally:
+        handle.event_send("content.full", {"full": False})
+    assert "job-7" not in [found["namespace"] for found in kvs.namespace_list_async(handle).get()["namespaces"]]
+    end(handle, "job-6", "ended\n")
+    assert value(handle, "exec.eventlog") == b"begun\nended\n"
+
+
+def test_what_cannot_be_is_refused(pair: Instance) -> None:
+    handle = pair.handle()
+    with raises(errno.ENOTSUP):
+        end(handle, "job-none", "ended\n")
+    with raises(errno.EINVAL):
+        begin(handle, "job-8", "begun\n", key="")
+    with raises(errno.EPROTO):
+        begin(handle, "job-9", "begun\n", ops=[{"key": "a", "flags": 0, "dirent": {"type": "none"}}])
