@@ -15,15 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flux.errors import FluxError
-from flux.job.event import EventLogEvent, EventStream, JobException
+from flux.job.event import MAIN_EVENTS, EventLogEvent, EventStream, JobException
 from flux.job.JobID import JobID
 from flux.job.submit import SubmitFuture, submit_async
 
 __all__ = ["FluxExecutor", "FluxExecutorFuture"]
 
-_EVENTS = frozenset(
-    "submit depend priority alloc start finish release free clean exception urgency debug flux-restart".split()
-)
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +34,7 @@ class FluxExecutorFuture(concurrent.futures.Future[int]):
     Callbacks run in the thread that brings the news, or at once when it is old.
     """
 
-    EVENTS = _EVENTS
+    EVENTS = MAIN_EVENTS
     """Names that `add_event_callback` takes."""
 
     def __init__(self, owning_thread_id: int = 0) -> None:
@@ -286,7 +283,7 @@ class FluxExecutor:
         handle_args, handle_kwargs: of the `flux.Flux` that each thread opens.
     """
 
-    EVENTS = _EVENTS
+    EVENTS = MAIN_EVENTS
 
     def __init__(
         self,
