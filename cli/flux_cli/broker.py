@@ -7,12 +7,14 @@ import json
 import os
 import resource
 import sys
-from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import Parser
 from flux_cli.errors import CommandError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.errors import FluxError
 
 __all__ = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from flux.constants import FLUX_KVS_READDIR
@@ -31,7 +30,10 @@ from flux.kvs.requests import (
 )
 from flux.kvs.txn import KVSTxn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flux.core.base import Handle
     from flux.kvs.directory import KVSDir as KVSDir
 

@@ -8,14 +8,16 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
 
 from flux.constants import FLUX_KVS_STREAM, FLUX_KVS_WAITCREATE, FLUX_KVS_WATCH, FLUX_KVS_WATCH_APPEND
 from flux.errors import FluxError
 from flux_cli.cmd.kvs_get import add_namespace, key_error, not_negative
 from flux_cli.common import Action, Parser, die, open_flux, parse_json_object
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Literal
+
     from flux.core.handle import Flux
     from flux.eventlog import Event
 
