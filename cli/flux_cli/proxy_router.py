@@ -10,6 +10,8 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from flux.core.ledger import PendingLedger
@@ -22,6 +24,8 @@ from flux_cli.proxy_upstream import ProxyUpstream
 __all__ = ["ProxyRouter"]
 
 _BACKLOG = 64
+_CLIENT_LIMIT = 1 << 20
+"""Bytes queued for a client above which the broker is asked to send it no more for now."""
 
 
 class _Client:
@@ -34,7 +38,20 @@ class _Client:
         self.calls: dict[tuple[str, int, int], Message] = {}
         self.asked: dict[int, tuple[str, str]] = {}
         self.channel = SocketChannel(sock, lambda msg: router.from_client(self, msg), lambda _e: router.lost(self))
-        self.send = self.channel.send
+        self._hold = partial(router.hold, self)
+        self._held = False
+
+    def send(self, msg: Message) -> None:
+        """Send a message; while the client does not take what it is sent, the broker is asked to wait."""
+        self.channel.send(msg)
+        if not self._held and self.channel.queued > _CLIENT_LIMIT:
+            self._held = True
+            self._hold(True)
+            self.channel.when_drained(self._release)
+
+    def _release(self) -> None:
+        self._held = False
+        self._hold(False)
 
     def wants(self, topic: str) -> bool:
         return any(topic.startswith(prefix) for prefix in self.subscriptions)
@@ -109,7 +126,11 @@ class ProxyRouter:
             if not self._subscribed(prefix):
                 self._ask("event.unsubscribe", {"topic": prefix})
 
-    def _ask(self, topic: str, payload: dict[str, str]) -> None:
+    def hold(self, client: _Client, is_held: bool) -> None:
+        """Have the broker wait before it sends more to a client, or go on."""
+        self._ask("local.hold", {"client": client.uuid, "hold": is_held})
+
+    def _ask(self, topic: str, payload: dict[str, Any]) -> None:
         self._upstream.send(_own_request(topic, payload))
 
     def _upstream_lost(self, error: FluxError) -> None:
@@ -203,7 +224,7 @@ class ProxyRouter:
             client.services.discard(name)
 
 
-def _own_request(topic: str, payload: dict[str, str]) -> Message:
+def _own_request(topic: str, payload: dict[str, Any]) -> Message:
     return Message(REQUEST, topic, payload, flags=FLAG_NORESPONSE, aux=NODEID_ANY, routes=[])
 
 

@@ -26,6 +26,7 @@ OPEN = {
     "explain queue-status events-journal-cancel",
     "kvs": "lookup lookup-plus getroot wait-version commit fence setroot-pause setroot-unpause",
     "kvs-watch": "lookup taken",
+    "local": "hold",
     "module": "list disconnect",
     "overlay": "health topology parent stats-get",
     "resource": "status sched-status topo-get acquire-cancel journal-cancel",

@@ -13,7 +13,7 @@ from flux.errors import FluxError
 from flux.frames import LARGE, MAX_MESSAGE, FrameDecoder, encode_frame, encode_pieces, without
 from flux.message import EVENT, Message
 
-__all__ = ["SocketChannel", "SocketLink"]
+__all__ = ["Behind", "SocketChannel", "SocketLink"]
 
 _NOSIGNAL = int(socket.MSG_NOSIGNAL)  # as a number: flags of an enum cost at each use
 _PIECES = 64  # in one call: the system takes 1024 at most
@@ -187,6 +187,22 @@ class SocketChannel:
         return self._queued
 
 
+class Behind:
+    """A client behind another (`flux proxy`) that does not take what it is sent."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._on_drained: list[Callable[[], object]] = []
+
+    def when_drained(self, callback: Callable[[], object]) -> None:
+        """Call back once it takes more, or is gone."""
+        self._on_drained.append(callback)
+
+    def release(self) -> None:
+        for callback in self._on_drained:
+            self._loop.call_soon(callback)
+
+
 class SocketLink:
     """A `flux.hooks.kernel.Link` over a stream socket: a client connection or an isolated module.
 
@@ -196,6 +212,9 @@ class SocketLink:
     Args:
         deliver: called with each message and this link; the switch's `receive`.
         on_lost: called once with this link and the error that ended it.
+
+    Attributes:
+        behind: clients behind this one that do not take what they are sent, by their way to it: ids of senders.
     """
 
     def __init__(
@@ -214,6 +233,7 @@ class SocketLink:
         self.owner = owner
         self.channel = SocketChannel(sock, lambda msg: deliver(msg, self), lambda error: on_lost(self, error))
         self.when_drained = self.channel.when_drained
+        self.behind: dict[tuple[str, ...], Behind] = {}
         self._lost: dict[str, int] | None = None
 
     def send(self, msg: Message) -> None:
@@ -239,5 +259,14 @@ class SocketLink:
         """Bytes that the other end has not taken yet."""
         return self.channel.queued
 
+    def hold(self, way: tuple[str, ...], is_held: bool) -> None:
+        """A client behind this one does not take what it is sent, or does so again."""
+        if is_held:
+            self.behind.setdefault(way, Behind(asyncio.get_running_loop()))
+        elif way in self.behind:
+            self.behind.pop(way).release()
+
     def close(self) -> None:
         self.channel.close()
+        for way in list(self.behind):
+            self.hold(way, False)

@@ -14,10 +14,12 @@ import sys
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+
 from flux.core.stream import SocketLink
 from flux.errors import FluxError
-from flux.message import ROLE_OWNER
-from flux.module import Transport
+from flux.message import ROLE_OWNER, Message
+from flux.module import USER, Transport, request
 from flux_plugins.local.access import AccessPolicy
 from flux_plugins.local.early import Entrance
 
@@ -25,6 +27,17 @@ __all__ = ["LocalConnector"]
 
 _SUN_PATH_MAX = 107
 _BACKLOG = 128
+
+
+class HoldRequest(msgspec.Struct):
+    """local.hold: a client that passes messages on for others says whether one of them takes what it is sent.
+
+    Attributes:
+        client: id that stands for that one on the routes of its requests. hold: it does not.
+    """
+
+    client: str
+    hold: bool
 
 
 class LocalConnector(Transport):
@@ -105,6 +118,13 @@ class LocalConnector(Transport):
             self.log.error(f"client {link.uuid[:8]} (user {link.userid}) was disconnected: {error}")
         # What a client's own service has not answered ends as if it had come a moment later: nobody serves it.
         self.broker.switch.detach(link, errno.ENOSYS, "the client that served this has gone")
+
+    @request("hold", allow=USER, payload=HoldRequest)
+    def hold(self, msg: Message, req: HoldRequest) -> None:
+        """Have services wait before they send more to a client behind this one, or go on."""
+        *way, link = msg.routes or ("",)
+        if link in self._links:
+            self._links[link].hold((req.client, *way), req.hold)
 
     def stop(self) -> None:
         if self._listener is not None:
