@@ -185,10 +185,10 @@ def queue(what: str, *words: str) -> Callable[[System], float]:
     return measure
 
 
-def job_rate(count: int, *options: str) -> Callable[[System], float]:
+def job_rate(count: int, *options: str, size: int = 1) -> Callable[[System], float]:
     def measure(system: System) -> float:
         submit = [system.flux, "submit", f"--cc=1-{count}", "--quiet", "--wait", *options, "true"]
-        return printed(system.inside(*system.script("commands.py", "1", *submit))) / count
+        return printed(system.inside(*system.script("commands.py", "1", *submit), size=size)) / count
 
     return measure
 
@@ -205,7 +205,9 @@ ALL = {
     "exec-64": Workload("flux exec true on 64 brokers", exec_true(64), False, ""),
     "submit": Workload("flux submit true", submit_true, False, "<= 0.5"),
     "bulksubmit": Workload("flux bulksubmit of 10,000 inputs", bulk_rate(10_000), True, ">= 2.0"),
-    "jobs": Workload("real `true` jobs", job_rate(200), True, ">= 2.5"),
+    "jobs": Workload("real `true` jobs, 200 after a start", job_rate(200), True, ">= 3.0"),
+    "jobs-1000": Workload("real `true` jobs, 1,000", job_rate(1000), True, ">= 3.0"),
+    "jobs-4": Workload("real `true` jobs on 4 brokers, 1,000", job_rate(1000, size=4), True, ">= 3.0", runs=3),
     "jobs-test": Workload("jobs of test execution", job_rate(1000, TEST_EXECUTION), True, ">= 3.0"),
     "queue-64k": Workload("submission of 64,000 jobs that wait", queue("submit"), True, "", runs=1),
     "queue-64k-growth": Workload("CPU per job, at 64,000 to at 1,000", queue("growth"), False, "", "times", runs=2),
