@@ -73,6 +73,8 @@ def test_a_queue_is_hidden_until_it_is_asked_for(run: Run, tmp_path: Path) -> No
 def test_formats_of_queues_and_the_default_one(run: Run, tmp_path: Path) -> None:
     (tmp_path / "user/flux/flux-queue.toml").write_text('list.formats.short.format = "{queue}/{enabled.ascii}"\n')
     assert run("queue", "list", "-no", "short").stdout == "batch/y\nall/y\n"
+    (tmp_path / "user/flux/flux-housekeeping.toml").write_text('formats.short.format = "{id} {nodelist}"\n')
+    assert run("housekeeping", "list", "-o", "short").stdout == "JOBID NODELIST\n"
     for tool in ("resource", "queue"):
         environment = {f"FLUX_{tool.upper()}_LIST_FORMAT_DEFAULT": "{queue}!"}
         assert run(tool, "list", "-n", env=environment).stdout.splitlines()[0].endswith("!")
