@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from flux.output_format import OutputFormat, show
+from flux.output_format import OutputFormat
+from flux.output_values import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
