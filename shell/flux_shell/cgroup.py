@@ -13,7 +13,7 @@ class Cgroup:
     """Files of the shell's own control group.
 
     Args:
-        root: where control groups are mounted. own: /proc/self/cgroup.
+        root: where control groups are mounted; those of version 2 may be in its "unified". own: /proc/self/cgroup.
     """
 
     def __init__(self, root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> None:
@@ -21,7 +21,8 @@ class Cgroup:
         for line in _read(own).splitlines():
             number, _, path = line.split(":", 2)
             if number == "0":
-                self._directory = os.path.join(root, path.lstrip("/"))
+                mount = os.path.join(root, "unified")
+                self._directory = os.path.join(mount if os.path.isdir(mount) else root, path.lstrip("/"))
 
     def text(self, name: str) -> str:
         """What a file holds; "" when it is not there, or may not be read."""

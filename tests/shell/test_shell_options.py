@@ -195,3 +195,6 @@ def test_numbers_of_a_control_group(tmp_path: Path) -> None:
     cgroup = Cgroup(str(tmp_path), str(tmp_path / "own"))
     assert (cgroup.number("memory.peak"), cgroup.number("memory.max"), cgroup.number("cpu.x")) == (4096, None, None)
     assert (cgroup.value("memory.events", "oom_kill"), cgroup.value("memory.events", "low")) == (2, None)
+    (tmp_path / "unified" / "job" / "1").mkdir(parents=True)
+    (tmp_path / "unified" / "job" / "1" / "memory.peak").write_text("8192\n")
+    assert Cgroup(str(tmp_path), str(tmp_path / "own")).number("memory.peak") == 8192

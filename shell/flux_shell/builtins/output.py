@@ -9,7 +9,7 @@ from flux.constants import IDSET_FLAG_BRACKETS, IDSET_FLAG_RANGE
 from flux.hooks.shell import DEFERRED, hookimpl
 from flux.idset import IDset
 from flux.message import Message
-from flux.stdio import decode_io, encode_io
+from flux.stdio import decode_io
 from flux_shell.journal import check_batch_timeout
 from flux_shell.limit import Limit
 from flux_shell.mustache import differs_by_rank
@@ -76,11 +76,11 @@ class Output:
     def _sink(self, stream: str) -> Sink:
         shell, kind = self._shell, self._kind(stream)
         label = bool(self._option(stream, "label", False))
-        if kind == "term":
+        if kind == "term" and shell.journal is None:
             return TerminalSink(STREAMS[stream], label)
         if kind == "file":
             return self._file_sink(stream, label)
-        if kind != "kvs" or shell.journal is None:
+        if kind not in ("kvs", "term") or shell.journal is None:
             raise ValueError(f"shell option output.{stream}.type is kvs, file or term, not {kind!r}")
         if shell.rank:
             return RelaySink(shell, stream)
@@ -112,9 +112,6 @@ class Output:
         for stream, sink in self._sinks.items():
             if isinstance(sink, FileSink):
                 journal.append("output", "redirect", {"stream": stream, "rank": ranks, "path": sink.path})
-            elif isinstance(sink, TerminalSink):
-                for rank in range(ntasks):
-                    journal.append("output", "data", encode_io(stream, str(rank), eof=True))
 
     # -- streams of local tasks
 
