@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from flux.testing import Instance
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Spawn = Callable[..., subprocess.Popen[str]]
 
@@ -30,6 +32,11 @@ def test_a_job_is_followed_to_its_end_when_the_disk_is_full(run: Run, exit_code:
     assert done.returncode == (exit_code or 1)
     assert "flux-job: stdout: No space left on device: further output is not shown\n" in done.stderr
     assert f"status={exit_code << 8}" in run("job", "eventlog", run("job", "last").stdout.strip()).stdout
+
+
+def test_a_job_needs_nobody_to_talk_to(running: Instance) -> None:
+    shell = f"{running.command[0]} run sh -c 'cat; exit 3' <&- >&- 2>&-"
+    assert running.run("sh", "-c", shell).returncode == 3
 
 
 def test_who_only_watches_leaves_jobs_alone(run: Run, spawn: Spawn) -> None:

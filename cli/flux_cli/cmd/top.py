@@ -23,9 +23,9 @@ def command(argv: list[str]) -> int:
         "--color", const="always", default="auto", choices=("never", "always", "auto"), help="when"
     )
     args = parser.parse_intermixed_args(argv)
-    for stream in (sys.stdin, sys.stdout):
-        if not stream.isatty():
-            die(f"{stream.name.strip('<>')} is not a terminal")
+    for name in ("stdin", "stdout"):
+        if not getattr(sys, name).isatty():
+            die(f"{name} is not a terminal")
     uri = None
     if args.target is not None:
         from flux_cli.uri import resolve
