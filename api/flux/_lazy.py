@@ -1,7 +1,7 @@
 """Packages whose names are imported when first used.
 
 ``flux.job`` and ``flux.resource`` offer many names of which a program uses few.  Such a package lists
-``NAME -> submodule`` in a table and calls install(); nothing is imported until a name is asked for.
+``NAME -> submodule`` in a table and calls install(); nothing is imported until a name, or a submodule, is asked for.
 
 Some documented classes share the name of their module (``flux.job.JobID.JobID``).  Importing the submodule
 makes Python bind the module over the class in the package, so the package's own type puts the class back:
@@ -25,12 +25,15 @@ class _LazyPackage(ModuleType):
     _lazy_names: Mapping[str, str]
 
     def __getattr__(self, name: str) -> Any:
-        table = self.__dict__["_lazy_names"]
-        if name not in table:
-            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'", name=name, obj=self)
         from importlib import import_module
 
-        value = getattr(import_module(f"{self.__name__}.{table[name]}"), name)
+        table = self.__dict__["_lazy_names"]
+        if name in table:
+            value = getattr(import_module(f"{self.__name__}.{table[name]}"), name)
+        elif name in table.values():
+            value = import_module(f"{self.__name__}.{name}")
+        else:
+            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'", name=name, obj=self)
         super().__setattr__(name, value)
         return value
 

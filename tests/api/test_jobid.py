@@ -160,3 +160,9 @@ else:
 def test_the_class_wins_over_its_module_and_nothing_is_imported_early() -> None:
     run = subprocess.run([sys.executable, "-c", LAZY], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_submodules_are_found_without_an_import_of_their_own() -> None:
+    script = "import flux.job, flux.resource; print(flux.resource.list.__name__, flux.job.list.__name__, flux.job.kill)"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert shown.stdout.startswith("flux.resource.list flux.job.list <function kill")

@@ -69,3 +69,10 @@ def test_checkpoints(handle: Any) -> None:
     assert newest["rootref"] == kvs.getroot(handle)["rootref"]
     assert kvs.kvs_checkpoint_lookup(handle, cache_bypass=True)[0] == newest
     assert kvs.lookup_async(handle, "raw").value() == b"no json"
+
+
+def test_values_that_are_no_json(handle: Any) -> None:
+    for data, value in ((b'{"a": 1}', {"a": 1}), (b"1 2\n", "1 2\n"), (b"\xff\0", b"\xff\0"), (b"", "")):
+        kvs.put(handle, "plain", data, raw=True)
+        kvs.commit(handle)
+        assert kvs.get(handle, "plain") == value

@@ -89,17 +89,16 @@ def _txn_of(handle: Handle) -> KVSTxn:
 
 
 def get_key_direct(flux_handle: Handle, key: str, namespace: str | None = None) -> Any:
-    """Value of a key, decoded from JSON.
+    """Value of a key, decoded from JSON; what is not JSON as a string, what is not text as bytes.
 
     Raises:
         FluxError: ENOENT when there is no such key, EISDIR when it is a directory.
-        ValueError: when the value is not JSON.
     """
-    return lookup_async(flux_handle, key, namespace=namespace).json()
+    return lookup_async(flux_handle, key, namespace=namespace).decoded()
 
 
 def get(flux_handle: Handle, key: str, namespace: str | None = None) -> Any:
-    """Value of a key, decoded from JSON; a `KVSDir` when the key is a directory. Errors: `get_key_direct`."""
+    """As `get_key_direct`; a `KVSDir` when the key is a directory."""
     try:
         return get_key_direct(flux_handle, key, namespace)
     except FluxError as exc:

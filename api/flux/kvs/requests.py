@@ -74,6 +74,18 @@ class Lookup(RPC):
         """The value decoded as JSON. ValueError when it is not JSON."""
         return jsontext.decode(self.value())
 
+    def decoded(self) -> Any:
+        """The value decoded as JSON; what is not JSON as a string, what is not text as bytes."""
+        data = self.value()
+        try:
+            return jsontext.decode(data)
+        except jsontext.errors():
+            pass  # it need not be
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return data
+
     def entries(self) -> dict[str, TreeObj]:
         """The entries of a directory, after FLUX_KVS_READDIR."""
         entries: dict[str, TreeObj] = self.get()["data"]

@@ -20,7 +20,7 @@ class KVSWatchFuture(Lookup):
     """A stream of a key's values; made by kvs_watch_async()."""
 
     def get(self, autoreset: bool = True) -> Any:
-        """The next value, decoded from JSON, blocking; None when the watch has been cancelled.
+        """The next value, decoded as `flux.kvs.get` does, blocking; None when the watch has been cancelled.
 
         Args:
             autoreset: go on to the value after it, so that the next call gives that one.
@@ -28,7 +28,7 @@ class KVSWatchFuture(Lookup):
         self.wait_for()
         if isinstance(self._results[0], FluxError) and self._results[0].errno == errno.ENODATA:
             return None
-        value = Lookup.json(self)
+        value = self.decoded()
         if autoreset:
             self.reset()
         return value
