@@ -17,6 +17,7 @@ from flux.errors import FluxError
 from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.job import fluid
 from flux.kvs.patient import PatientCommit
+from flux.rpc import RPC
 from flux_shell.job import Job
 from flux_shell.journal import FIRST_HOLD, Journal
 from flux_shell.sure_commit import SureCommit
@@ -171,6 +172,10 @@ class ShellCore:
         else:
             self._send_exception({"type": "exec", "severity": 0, "note": note, "wait_status": wait_status})
 
+    def steady_rpc(self, send: Callable[[], RPC]) -> SteadyRPC:
+        """A request that is sent again when what is on its way is lost, with --reconnect also this connection."""
+        return SteadyRPC(self.flux, send, reconnects=self.cli.reconnect)
+
     def die(self, message: str, status: int = 1) -> None:
         if self._ending:
             self.log(LOG_ERR, message)
@@ -188,7 +193,7 @@ class ShellCore:
     def _send_exception(self, exception: dict[str, Any]) -> None:
         """Raise an exception on the job; its wait_status makes the job's status this one (RFC 32)."""
         request = {"id": self.jobid, **exception}
-        raised = SteadyRPC(self.flux, lambda: self.flux.rpc("job-manager.raise", request))
+        raised = self.steady_rpc(lambda: self.flux.rpc("job-manager.raise", request))
         self.run_until(raised.is_ready)
         try:
             raised.get()

@@ -12,11 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from flux.core.steady import FIRST_DELAY, LONGEST_DELAY
+from flux.core.steady import FIRST_DELAY, LONGEST_DELAY, LOST
 from flux.errors import FluxError
 from flux.message import Message
 from flux.rpc import RPC
-from flux_shell.sure_commit import LOST
 
 __all__ = ["Inbox", "Outbox"]
 
@@ -79,12 +78,14 @@ class Outbox:
         try:
             self._post(shell_rank, method, letter).then(self._answered, shell_rank, method, letter, delay)
         except FluxError as exc:
-            if not self._is_repeated(exc):
+            if not self._is_repeated(exc, delay):
                 raise
             self._later(shell_rank, method, letter, delay)
 
-    def _is_repeated(self, error: FluxError) -> bool:
-        reachable_again = self._reconnects and error.errno in LOST
+    def _is_repeated(self, error: FluxError, delay: float) -> bool:
+        """True for what passes; a shell that others do not find has ended, or comes back soon."""
+        is_away = error.errno == errno.ENOSYS and delay < LONGEST_DELAY
+        reachable_again = self._reconnects and (error.errno in LOST or is_away)
         return self.patient and (error.errno == errno.EHOSTUNREACH or reachable_again)
 
     def _later(self, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
@@ -95,7 +96,7 @@ class Outbox:
         try:
             rpc.get()
         except FluxError as exc:
-            if self._is_repeated(exc):
+            if self._is_repeated(exc, delay):
                 self._later(shell_rank, method, letter, delay)
                 return
             if exc.errno != errno.ENOSYS:  # a shell that has ended needs no letters

@@ -9,7 +9,6 @@ import signal
 import traceback
 from typing import Any
 
-from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux.idset import IDset
 from flux_shell.core import LOG_DEBUG, LOG_WARNING, ShellFatal, Terminated
@@ -181,7 +180,7 @@ class Shell(ShellFace):
         self._flush()
         request = {"id": self.jobid, "rank": self.job.nodes[self.rank].rank, "round": self._barriers}
         self._barriers += 1
-        entered = SteadyRPC(self.flux, lambda: self.flux.rpc("job-exec.shell-barrier", request))
+        entered = self.steady_rpc(lambda: self.flux.rpc("job-exec.shell-barrier", request))
         self.run_until(entered.is_ready)
         try:
             entered.get()

@@ -6,16 +6,15 @@ import errno
 from typing import Any
 
 from flux.constants import FLUX_KVS_TREEOBJ
+from flux.core.steady import LOST
 from flux.errors import FluxError
 from flux.future import Future
 from flux.kvs import treeobj
 from flux.kvs.patient import PatientCommit
 from flux.kvs.requests import lookup_async
 
-__all__ = ["LOST", "SureCommit"]
+__all__ = ["SureCommit"]
 
-LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNREFUSED})
-"""What requests fail with when the connection is lost."""
 _DELAY = 0.1  # seconds
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from flux.message import Message
 from flux.module import DEFERRED, USER, Module, request
+from flux_plugins.job_exec.barrier import Barrier
 
 
 class JobServices(Module):
@@ -20,7 +21,7 @@ class JobServices(Module):
     def __init__(self) -> None:
         self._jobs: dict[int, dict[str, Any]] = {}
         self._exceptions: list[dict[str, Any]] = []
-        self._barrier: dict[int, list[Message]] = {}
+        self._barriers: dict[int, Barrier] = {}
 
     @request("put")
     def put(self, msg: Message) -> None:
@@ -39,11 +40,9 @@ class JobServices(Module):
     @request("shell-barrier", service="job-exec", allow=USER)
     def barrier(self, msg: Message) -> Any:
         jobid = msg.payload["id"]
-        waiting = self._barrier.setdefault(jobid, [])
-        waiting.append(msg)
-        if len(waiting) == self._jobs[jobid]["nshells"]:
-            for entered in self._barrier.pop(jobid):
-                self.respond(entered)
+        barrier = self._barriers.setdefault(jobid, Barrier(self.flux.send_message))
+        active = list(range(self._jobs[jobid]["nshells"]))
+        barrier.enter(msg.payload["rank"], msg, active, True, msg.payload.get("round"))
         return DEFERRED
 
     @request("raise", service="job-manager", allow=USER)

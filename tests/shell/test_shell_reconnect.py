@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,15 @@ echo begin
 until test -e go; do sleep 0.05; done
 echo two
 while :; do sleep 0.05; done
+"""
+EXCHANGE = """
+from flux.pmi.client import PMIClient
+pmi = PMIClient.from_env()
+pmi.init()
+pmi.put(f"key{pmi.rank}", "value")
+pmi.barrier()
+print(pmi.get(f"key{1 - pmi.rank}"))
+pmi.finalize()
 """
 
 
@@ -75,6 +84,10 @@ class Way:
             end.close()
 
     @property
+    def is_mute(self) -> bool:
+        return self._mute
+
+    @property
     def is_used(self) -> bool:
         return bool(self._pairs)
 
@@ -85,10 +98,25 @@ class Way:
 
 
 class Shell:
-    """A shell whose broker is at the end of a way."""
+    """A shell whose broker is at the end of a way.
 
-    def __init__(self, jobs: Jobs, folder: Path, *options: str) -> None:
-        self.way = Way(str(folder / "way"), jobs.instance.env["FLUX_URI"].removeprefix("local://"))
+    Args:
+        command: of the job. cores: that it has on each broker. rank: of this shell, and its broker.
+        last_word: of the way.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        folder: Path,
+        *options: str,
+        command: Sequence[str] = ("sh", "-c", SCRIPT),
+        cores: Sequence[int] = (1,),
+        rank: int = 0,
+        last_word: bytes = b"",
+    ) -> None:
+        self.way = Way(str(folder / "way"), jobs.instance.uri_of(rank).removeprefix("local://"))
+        self.way.last_word = last_word
         (folder / "spy.py").write_text(
             "from flux.hooks.shell import hookimpl\n"
             "@hookimpl\ndef shell_reconnect(shell):\n    shell.post_event('back', {})\n"
@@ -97,7 +125,8 @@ class Shell:
         jobid = next(jobs._ids)
         namespace_create_async(jobs.handle, f"job-{jobid}").get()
         system = {"shell": {"options": {"userrc": str(folder / "spy.lua")}}, "cwd": str(folder)}
-        job = {"id": jobid, "jobspec": jobspec(["sh", "-c", SCRIPT], **system), "R": resources([1]), "nshells": 1}
+        spec = jobspec([*command], sum(cores), **system)
+        job = {"id": jobid, "jobspec": spec, "R": resources([*cores]), "nshells": len(cores)}
         jobs.handle.rpc("jobservices.put", job, nodeid=0).get()
         env = {**os.environ, "FLUX_URI": self.way.uri, "FLUX_KVS_NAMESPACE": f"job-{jobid}"}
         words = [sys.executable, "-m", "flux_shell.main", *options, str(jobid)]
@@ -150,6 +179,21 @@ def test_what_was_committed_unheard_is_not_committed_again(shell: Shell, tmp_pat
     code, stderr = shell.end()
     assert (code, shell.job.output()) == (3, {"0": "begin\ntwo\nend\n"}), stderr
     assert "lost:" not in stderr
+
+
+@pytest.mark.parametrize(("rank", "word"), [(0, b"shell-barrier"), (1, b"pmi-exchange")])
+def test_what_other_shells_were_waited_for_is_asked_again(jobs2: Jobs, tmp_path: Path, rank: int, word: bytes) -> None:
+    command = [sys.executable, "-c", EXCHANGE]
+    shell = Shell(jobs2, tmp_path, "--reconnect", command=command, cores=[1, 1], rank=rank, last_word=word)
+    try:
+        other = RunningJob(jobs2.handle, shell.job.id, [jobs2._shell(shell.job.id, 1 - rank)])
+        wait_for(lambda: shell.way.is_mute)
+        shell.way.cut()
+        code, stderr = shell.end()
+        assert (code, other.wait()) == (0, [0]), stderr + other.stderr
+        assert shell.job.output() == {"0": "value\n", "1": "value\n"}
+    finally:
+        shell.close()
 
 
 def test_without_the_option_tasks_end_with_the_connection(jobs: Jobs, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Requests that outlive a change of the tree: sent again when a broker on their way is lost."""
+"""Requests that outlive a change of the tree, or a lost connection: sent again when what is on their way is lost."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.base import Handle
 
-__all__ = ["FIRST_DELAY", "LONGEST_DELAY", "SteadyRPC"]
+__all__ = ["FIRST_DELAY", "LONGEST_DELAY", "LOST", "SteadyRPC"]
 
 FIRST_DELAY, LONGEST_DELAY = 0.02, 1.0
 """Seconds before a request is sent again: the first time, and at most after doubling."""
+LOST = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNREFUSED})
+"""What requests fail with when the connection is lost."""
 
 
 class SteadyRPC(Future):
@@ -29,28 +31,41 @@ class SteadyRPC(Future):
         handle: the handle to send on.
         send: sends the request and gives its RPC; called again each time.
         patience: seconds after which EHOSTUNREACH is the answer.
+        reconnects: the handle comes back when its connection is lost, and so may whoever serves the request: while
+            that one is away, the answer is ENOSYS.
     """
 
-    def __init__(self, handle: Handle, send: Callable[[], RPC], patience: float = 10.0) -> None:
+    def __init__(
+        self, handle: Handle, send: Callable[[], RPC], patience: float = 10.0, reconnects: bool = False
+    ) -> None:
         super().__init__(handle)
         self._flux = handle
         self._send = send
         self._patience = patience
         self._delay = FIRST_DELAY
+        self._passing = {errno.EHOSTUNREACH, errno.ENOSYS, *LOST} if reconnects else {errno.EHOSTUNREACH}
         self._ask()
 
     def _ask(self) -> None:
-        self._send().then(self._answered)
+        try:
+            self._send().then(self._answered)
+        except FluxError as exc:
+            if exc.errno not in self._passing:
+                raise
+            self._failed(exc)
 
     def _answered(self, rpc: Future) -> None:
         try:
             answer = rpc.get()
         except FluxError as exc:
-            if exc.errno != errno.EHOSTUNREACH or self._patience <= 0:
-                self.fulfill(exc)
-                return
-            self._flux.call_later(self._delay, self._ask)
-            self._patience -= self._delay
-            self._delay = min(2 * self._delay, LONGEST_DELAY)
+            self._failed(exc)
             return
         self.fulfill(answer)
+
+    def _failed(self, error: FluxError) -> None:
+        if error.errno not in self._passing or self._patience <= 0:
+            self.fulfill(error)
+            return
+        self._flux.call_later(self._delay, self._ask)
+        self._patience -= self._delay
+        self._delay = min(2 * self._delay, LONGEST_DELAY)

@@ -10,7 +10,6 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
 from flux.future import Future
 from flux.hooks.shell import DEFERRED
@@ -91,7 +90,7 @@ class Exchange:
         elif not self._sent:
             self._sent = True
             request = {"entries": self._gathered, "round": self._round, "shell_rank": self._shell.rank}
-            asked = SteadyRPC(self._shell.flux, lambda: self._shell.rpc(self._parent, "pmi-exchange", request))
+            asked = self._shell.steady_rpc(lambda: self._shell.rpc(self._parent, "pmi-exchange", request))
             asked.then(self._answered, self._round)
 
     def _answered(self, future: Future, number: int) -> None:
