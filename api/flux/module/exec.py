@@ -67,10 +67,10 @@ class Loader:
         runner = ModuleRunner(cls, await self.welcomed, self.flux)
         self.flux.on_message = self.take
         await runner.start()
-        self.flux.on_message = runner.dispatch
+        self.flux.on_message = runner.receive
         self.flux.notify("module.status", {"status": RUNNING})
         for msg in self.held:
-            runner.dispatch(msg)
+            runner.receive(msg)
         runner.tasks.spawn(self._exit_when_lost(runner), "watch the broker")
         await runner.exit_requested.wait()
         if runner.graceful:

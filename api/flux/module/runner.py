@@ -76,7 +76,8 @@ class ModuleRunner:
         self.instance = self._make(cls, welcome, broker)
         self.log = self.instance.log
         self._handlers, self._events = self._collect()
-        flux.on_message = self.dispatch
+        self.receive: Callable[[Message], None] = self.dispatch
+        flux.on_message = self.receive
 
     def _make(self, cls: type[Module], welcome: Welcome, broker: Any) -> Module:
         flux = self.flux
@@ -108,6 +109,13 @@ class ModuleRunner:
             for topic in topics:
                 events[topic] = bound
         return handlers, events
+
+    def divert(self, receive: Callable[[Message], None]) -> Callable[[Message], None]:
+        """Have messages for the module go to a function, instead of the one given back, to which it may pass them."""
+        before, self.receive = self.receive, receive
+        if self.flux.on_message == before:
+            self.flux.on_message = receive
+        return before
 
     def adopt(self, other: ModuleRunner) -> None:
         """Answer what another module of this process handles for this one's service."""

@@ -71,8 +71,7 @@ class JobManager(Module):
         for name in self.options.plugins:
             await self.manager.policies.load(name)
         await self.manager.policies.configure((self.conf.get("job-manager") or {}).get("plugins", []))
-        self._dispatch = self.flux.on_message
-        self.flux.on_message = self._on_message
+        self._dispatch = self.runner.divert(self._on_message)
         await restart.resume(self.manager)
         self.manager.policies.isolation.release()
         self.manager.lifetime.start()
@@ -127,7 +126,6 @@ class JobManager(Module):
         elif msg.type == REQUEST and msg.topic.count(".") > 1 and self._on_policy_request(msg):
             return
         else:
-            assert self._dispatch is not None
             self._dispatch(msg)
 
     def _on_response(self, msg: Message) -> None:

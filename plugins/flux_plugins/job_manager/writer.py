@@ -168,7 +168,11 @@ class EventWriter:
         self.commits += 1
         self._pace.spend()
         failpoint("job-manager.commit")
-        self._commit_under_way = commit = PatientCommit(self._flux, txn, namespace="primary")
+        try:
+            self._commit_under_way = commit = PatientCommit(self._flux, txn, namespace="primary")
+        except FluxError as exc:  # the broker is gone
+            self._settle(waiting, exc)
+            return
         if self._closing:
             commit.give_up()
         commit.then(self._committed, waiting)

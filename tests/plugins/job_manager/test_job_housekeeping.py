@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,14 @@ CONFIG = """
 command = ["sh", "-c", "echo >> {0}/begun; while test -d {0}/busy; do sleep 0.1; done; echo >> {0}/done"]
 """
 
+ISOLATED = """
+extends = "default"
+[modules.job-manager]
+isolated = true
+restart = "on-failure"
+restart-delay = 0.1
+"""
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
@@ -23,8 +33,8 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def instance(site: Path, size: int) -> Instance:
-    return Instance(size, attrs={"statedir": f"{site}/state"}, args=[f"--config-path={site}/conf.toml"])
+def instance(site: Path, size: int, *args: str) -> Instance:
+    return Instance(size, attrs={"statedir": f"{site}/state"}, args=[f"--config-path={site}/conf.toml", *args])
 
 
 def lines(site: Path, name: str) -> int:
@@ -49,6 +59,24 @@ def test_what_an_instance_was_doing_is_done_when_it_comes_back(site: Path) -> No
         (site / "busy").rmdir()
         wait_for(lambda: not pending(after), what="the end of housekeeping")
         assert after.run("flux", "run", "-N2", "true").returncode == 0
+
+
+def test_it_outlives_a_job_manager_that_is_killed(site: Path) -> None:
+    (site / "plugins.toml").write_text(ISOLATED)
+    with instance(site, 1, f"--plugins={site}/plugins.toml") as running:
+        first = running.run("flux", "submit", "true").stdout.strip()
+        wait_for(lambda: lines(site, "begun") == 1, what="housekeeping")
+        rows = running.run("flux", "module", "list").stdout.splitlines()
+        row = next(row for row in rows if row.startswith("job-manager"))
+        os.kill(int(row.split("pid ")[1].split()[0]), signal.SIGKILL)
+        wait_for(lambda: "restarted 1 time" in running.run("flux", "module", "list").stdout, what="another job manager")
+        words = ("flux", "housekeeping", "list", "-no", "{pending.ranks}")
+        wait_for(lambda: running.run(*words).stdout == "0\n", what="a job manager that answers")
+        (site / "busy").rmdir()
+        wait_for(lambda: not pending(running), what="the end of housekeeping")
+        assert running.run("flux", "run", "true").returncode == 0
+        assert running.run("flux", "jobs", "-no", "{status}", first).stdout == "COMPLETED\n"
+    assert (lines(site, "begun"), lines(site, "done")) == (2, 2)
 
 
 def test_brokers_that_do_not_come_back_are_not_waited_for(site: Path) -> None:
