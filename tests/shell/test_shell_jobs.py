@@ -162,6 +162,15 @@ def test_a_full_disk_is_said_once_and_does_not_end_the_job(jobs: Jobs) -> None:
     assert said == [("output", 1, "output file /dev/full: No space left on device: what cannot be written is lost")]
 
 
+def test_a_tag_that_is_not_closed_is_said(jobs: Jobs, tmp_path: Path) -> None:
+    options = {"output": {"stdout": {"path": str(tmp_path / "{{taskid")}}}
+    job, codes = jobs.run(["echo", "hi"], options=options)
+    assert codes == [0]
+    said = [event.context["message"] for event in job.eventlog("output") if event.name == "log"]
+    assert "output.stdout.path" in said[0] and "{{taskid has no end" in said[0]
+    assert (tmp_path / "{{taskid").read_text() == "hi\n"
+
+
 @pytest.mark.parametrize("name", ["out", "{{taskid}}"])
 def test_an_output_file_that_cannot_be_opened_fails_the_job(jobs: Jobs, name: str) -> None:
     options = {"output": {"stdout": {"type": "file", "path": f"/nonexistent/{name}"}}}

@@ -61,6 +61,11 @@ class Output:
             if kind not in ("line", "none"):
                 text = f"ignoring invalid output.{stream}.buffer.type={kind}, it is line or none"
                 self._shell.log(LOG_WARNING, text, "output")
+            path = str(self._option(stream, "path", ""))
+            if path.count("{{") != path.count("}}"):
+                self._shell.log(
+                    LOG_WARNING, f"a tag of output.{stream}.path={path} has no end or no beginning", "output"
+                )
         check_batch_timeout("output", self._output)
 
     def _option(self, stream: str, name: str, default: Any) -> Any:
@@ -87,12 +92,12 @@ class Output:
         return JournalSink(shell.journal, stream, shell.job.ntasks, Limit(shell, stream, self._output.get("limit")))
 
     def _file_sink(self, stream: str, label: bool) -> Sink:
-        shell, path = self._shell, self._option(stream, "path", "")
+        shell, path = self._shell, str(self._option(stream, "path", ""))
         if not path:
             raise ValueError(f"shell option output.{stream}.type=file needs output.{stream}.path")
         append = self._output.get("mode") == "append"
         out = self._sinks.get("stdout")
-        if stream == "stderr" and path == self._option("stdout", "path", "") and out is not None:
+        if stream == "stderr" and path == str(self._option("stdout", "path", "")) and out is not None:
             return out
         if shell.rank and not differs_by_rank(path):
             return RelaySink(shell, stream)
