@@ -86,7 +86,7 @@ class Leader:
             raise
         for checkpoint in msgspec.convert(answer["value"], list[Checkpoint]):
             try:
-                await self.kvs.load([checkpoint.rootref])
+                await self.kvs.loader.load([checkpoint.rootref])
                 self.kvs.cache.node(checkpoint.rootref)
             except FluxError as exc:
                 self.kvs.log.error("a checkpoint cannot be used", rootref=checkpoint.rootref, error=str(exc))
@@ -265,7 +265,7 @@ class Leader:
 
     async def _load(self, namespace: Namespace, refs: list[str]) -> None:
         try:
-            await self.kvs.load(refs, self.kvs.cache.held)
+            await self.kvs.loader.load(refs, self.kvs.cache.held)
         except FluxError as exc:
             self._release(namespace)
             group, namespace.queue = namespace.queue, []

@@ -10,26 +10,24 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from flux.blobs import load_batch
 from flux.constants import FLUX_KVS_SYNC, KVS_PRIMARY_NAMESPACE
-from flux.content import digest_of, load_async
 from flux.errors import FluxError, ProtocolError, as_flux_error
 from flux.idset import IDset
-from flux.kvs.hdir import MAXDIRENT, Hdir
+from flux.kvs.hdir import MAXDIRENT
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
-from flux_plugins.kvs.cache import ENOTRECOVERABLE, Missing, TreeCache, Unread
+from flux_plugins.kvs.cache import TreeCache
 from flux_plugins.kvs.fence import Fences
 from flux_plugins.kvs.follower import Follower
 from flux_plugins.kvs.guests import begin_guest, end_guest
 from flux_plugins.kvs.leader import Leader
+from flux_plugins.kvs.loader import Loader
 from flux_plugins.kvs.lookup import find, lookup, value_blobs
-from flux_plugins.kvs.namespaces import Namespace, Unknown, may_use
-from flux_plugins.kvs.packed import Packed
+from flux_plugins.kvs.namespaces import Namespace, may_use
 from flux_plugins.kvs.paths import Paths
 from flux_plugins.kvs.requests import (
     CommitRequest,
@@ -46,10 +44,7 @@ from flux_plugins.kvs.transaction import Transaction, check_ops
 
 __all__ = ["Kvs", "Options"]
 
-T = TypeVar("T")
-
 _MAXDIRENT = "kvs.maxdirent"
-_LOADS_AT_ONCE = 64
 _LEADER_CACHE = 64 << 20
 _CACHE = 16 << 20
 
@@ -81,6 +76,7 @@ class Kvs(Module):
         self.hash_name = await self.flux.attr_get("content.hash")
         self.maxdirent = self._choose_maxdirent()
         self.fences = Fences(self)
+        self.loader = Loader(self)
         self.paths = Paths(self)
         self.leader: Leader | None = None
         self.follower: Follower | None = None
@@ -108,79 +104,6 @@ class Kvs(Module):
         elif self.follower is not None:
             self.follower.stop()
 
-    # -- attempts
-
-    def attempt(self, function: Callable[[], T]) -> Any:
-        """The result of function, or a coroutine that loads what it misses and tries again."""
-        try:
-            return function()
-        except (Missing, Unknown) as exc:
-            return self._retry(function, exc)
-
-    async def _retry(self, function: Callable[[], T], missing: Missing | Unknown) -> T:
-        loaded: dict[str, bytes] = {}
-        while True:
-            if isinstance(missing, Unread):
-                self.cache.gathered[missing.refs[0]] = await self._gather(missing.refs[0])
-            elif isinstance(missing, Missing) and missing.names and self.follower is not None:
-                await self.paths.load(missing.refs[0], missing.names, loaded)
-            elif isinstance(missing, Missing):
-                await self.load(missing.refs, loaded)
-            else:
-                assert self.follower is not None
-                await self.follower.fetch(missing.name)
-            try:
-                return self.cache.lending(loaded, function)
-            except (Missing, Unknown) as exc:
-                missing = exc
-
-    async def load(self, refs: list[str], held: dict[str, bytes] | None = None) -> None:
-        """Load blobs into the cache, and into `held`. FluxError ENOTRECOVERABLE when one is nowhere."""
-        unstored = self.leader.unstored if self.leader is not None else {}
-        for ref in unstored.keys() & set(refs):
-            self.loaded(ref, unstored[ref], held)
-        wanted = [ref for ref in dict.fromkeys(refs) if ref not in unstored]
-        try:
-            for ref, blob in zip(wanted, await self._load(wanted), strict=True):
-                self.loaded(ref, blob, held)
-        except FluxError as exc:
-            if exc.errno == errno.ENOENT:
-                raise FluxError(ENOTRECOVERABLE, f"{', '.join(wanted)}: not in the content store") from None
-            raise
-
-    async def _load(self, refs: list[str]) -> list[bytes]:
-        if self.leader is not None and len(refs) > 1:
-            return await load_batch(self.flux, refs)
-        requests = [load_async(self.flux, digest_of(ref)) for ref in refs]
-        return [await request for request in requests]
-
-    def loaded(self, ref: str, blob: bytes, held: dict[str, bytes] | None) -> None:
-        """Keep a blob in the cache, and in `held`."""
-        self.cache.put_blob(ref, blob)
-        if held is not None:
-            held[ref] = blob
-
-    async def _gather(self, ref: str) -> Packed:
-        """All entries of a large directory. Errors: see `load`."""
-        entries: Packed = {}
-        todo = [ref]
-        while todo:
-            batch, todo = todo[-_LOADS_AT_ONCE:], todo[:-_LOADS_AT_ONCE]
-            for node in await self._nodes(batch):
-                if isinstance(node, Hdir):
-                    todo += node.stored
-                else:
-                    entries.update(node)
-        return entries
-
-    async def _nodes(self, refs: list[str]) -> list[Packed | Hdir]:
-        loaded: dict[str, bytes] = {}
-        while True:
-            try:
-                return self.cache.lending(loaded, lambda: self.cache.nodes(refs))
-            except Missing as missing:
-                await self.load(missing.refs, loaded)
-
     def _root_of(self, userid: int, rolemask: int, name: str) -> str:
         return self._open(name, userid, rolemask).rootref
 
@@ -194,12 +117,12 @@ class Kvs(Module):
     @request("lookup", allow=USER, payload=LookupRequest)
     def lookup(self, msg: Message, req: LookupRequest) -> Any:
         root = self._lookup_root(msg, req)
-        return self.attempt(lambda: {"val": self._look_up(msg, req, root()[0])})
+        return self.loader.attempt(lambda: {"val": self._look_up(msg, req, root()[0])})
 
     @request("lookup-plus", allow=USER, payload=LookupRequest)
     def lookup_plus(self, msg: Message, req: LookupRequest) -> Any:
         root = self._lookup_root(msg, req)
-        return self.attempt(lambda: self._look_up_with_root(msg, req, *root()))
+        return self.loader.attempt(lambda: self._look_up_with_root(msg, req, *root()))
 
     def _look_up_with_root(self, msg: Message, req: LookupRequest, rootref: str, rootseq: int) -> dict[str, Any]:
         answer: dict[str, Any] = {"rootref": rootref, "rootseq": rootseq}
@@ -240,7 +163,7 @@ class Kvs(Module):
             entry = find(self.cache, req.rootref, req.key, root_of)
             return value_blobs(self.cache, entry, req.offset, req.ahead, self.hash_name)._asdict()
 
-        return self.attempt(fetch)
+        return self.loader.attempt(fetch)
 
     @request("load-path")
     def load_path(self, msg: Message) -> Any:
@@ -252,7 +175,7 @@ class Kvs(Module):
             opened = self._open(req.namespace, msg.userid, msg.rolemask)
             return {"owner": opened.owner, "flags": opened.flags, "namespace": opened.name, **opened.root()}
 
-        return self.attempt(getroot)
+        return self.loader.attempt(getroot)
 
     @request("wait-version", allow=USER, payload=WaitVersion)
     def wait_version(self, msg: Message, req: WaitVersion) -> Any:
@@ -263,7 +186,7 @@ class Kvs(Module):
             opened.wait(req.rootseq, msg)
             return DEFERRED
 
-        return self.attempt(wait)
+        return self.loader.attempt(wait)
 
     # -- writing
 
@@ -278,7 +201,9 @@ class Kvs(Module):
             self.leader.submit(namespace, transaction)
             return DEFERRED
         if guest:
-            return self.attempt(lambda: self._relay(msg, req, self._open(req.namespace, msg.userid, msg.rolemask).name))
+            return self.loader.attempt(
+                lambda: self._relay(msg, req, self._open(req.namespace, msg.userid, msg.rolemask).name)
+            )
         return self._relay(msg, req, req.namespace)
 
     def _relay(self, msg: Message, req: CommitRequest, namespace: str) -> Any:
@@ -348,11 +273,11 @@ class Kvs(Module):
 
     @request("setroot-pause", allow=USER, payload=NamespaceName)
     def setroot_pause(self, msg: Message, req: NamespaceName) -> Any:
-        return self.attempt(lambda: self._pausable(msg, req).pause(req.namespace))
+        return self.loader.attempt(lambda: self._pausable(msg, req).pause(req.namespace))
 
     @request("setroot-unpause", allow=USER, payload=NamespaceName)
     def setroot_unpause(self, msg: Message, req: NamespaceName) -> Any:
-        return self.attempt(lambda: self._pausable(msg, req).unpause(req.namespace))
+        return self.loader.attempt(lambda: self._pausable(msg, req).unpause(req.namespace))
 
     def _pausable(self, msg: Message, req: NamespaceName) -> Follower:
         """Who follows a namespace here, which the caller may use."""

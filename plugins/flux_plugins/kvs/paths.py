@@ -58,9 +58,9 @@ class Paths:
                 raise
             blobs = []  # the module is not there just now: the content service is
         for blob in blobs:
-            self._kvs.loaded(blobref(blob, self._kvs.hash_name), blob, held)
+            self._kvs.loader.keep(blobref(blob, self._kvs.hash_name), blob, held)
         if ref not in held:
-            await self._kvs.load([ref], held)
+            await self._kvs.loader.load([ref], held)
 
     async def _ask(self, question: bytes) -> list[bytes]:
         flux = self._kvs.flux
@@ -76,7 +76,7 @@ class Paths:
             names = split_key(question[size:].decode())
         except (OSError, ValueError):
             raise ProtocolError(f"a digest of {size} bytes and a key were expected") from None
-        return self._kvs.attempt(lambda: pack(path_blobs(self._kvs.cache, ref, names)))
+        return self._kvs.loader.attempt(lambda: pack(path_blobs(self._kvs.cache, ref, names)))
 
 
 def path_blobs(cache: TreeCache, ref: str, names: list[str]) -> list[bytes]:
