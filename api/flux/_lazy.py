@@ -50,4 +50,5 @@ def install(package: str, names: Mapping[str, str]) -> None:
     """Make ``package`` (a name in sys.modules) resolve each of ``names`` from the submodule it maps to."""
     module = sys.modules[package]
     module.__dict__["_lazy_names"] = names
+    module.__dict__["__all__"] = list(names)
     module.__class__ = _LazyPackage

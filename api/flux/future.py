@@ -75,12 +75,13 @@ class Future:
         """
         return bool(self._results)
 
-    def wait_for(self, timeout: float = -1.0) -> None:
-        """Block until ready. FluxError ETIMEDOUT after timeout seconds; negative waits forever."""
+    def wait_for(self, timeout: float = -1.0) -> Future:
+        """Block until ready; returns itself. FluxError ETIMEDOUT after timeout seconds; negative waits forever."""
         if not self._results:
             if self._handle is None:
                 raise FluxError(errno.EDEADLK, "nothing drives this future: it has no handle")
             self._handle.wait_until(self.is_ready, timeout)
+        return self
 
     def get(self) -> Any:
         """The result, blocking until it is there; raises the error it was fulfilled with."""
@@ -212,9 +213,9 @@ class FutureExt(Future):
         self._begin_once()
         return self
 
-    def wait_for(self, timeout: float = -1.0) -> None:
+    def wait_for(self, timeout: float = -1.0) -> Future:
         self._begin_once()
-        super().wait_for(timeout)
+        return super().wait_for(timeout)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         self._begin_once()

@@ -162,7 +162,17 @@ def test_the_class_wins_over_its_module_and_nothing_is_imported_early() -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_groups_of_dothex_need_no_leading_zeros() -> None:
+    assert (id_parse("0.0.1.a"), id_parse("job.0.0.0.1")) == (0x1000A, 1)
+    for wrong in ("0.0.1", "0.0.0.0.1", "0.0.0.12345", "0.0..1"):
+        with pytest.raises(ValueError, match="valid Flux jobid"):
+            id_parse(wrong)
+
+
 def test_submodules_are_found_without_an_import_of_their_own() -> None:
-    script = "import flux.job, flux.resource; print(flux.resource.list.__name__, flux.job.list.__name__, flux.job.kill)"
+    script = (
+        "import flux.job, flux.resource; from flux.job import *; submit\n"
+        "print(flux.resource.list.__name__, flux.job.list.__name__, flux.job.kill)"
+    )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert shown.stdout.startswith("flux.resource.list flux.job.list <function kill")

@@ -66,6 +66,9 @@ class Jobspec(JobspecAttributes):
         rest = "".join(f", {k}={v!r}" for k, v in self.jobspec.items() if k not in ("resources", "tasks"))
         return f"{type(self).__name__}({self.resources!r}, {self.tasks!r}{rest})"
 
+    def __str__(self) -> str:
+        return self.dumps()
+
     def __eq__(self, other: object) -> bool:
         return self.jobspec == other.jobspec if isinstance(other, Jobspec) else NotImplemented
 

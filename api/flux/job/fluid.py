@@ -26,7 +26,7 @@ _FLUID_LIMIT = 1 << 64
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _DIGIT = {c: i for i, c in enumerate(_ALPHABET)}
 # as text: few programs need them, and each start of one would compile them
-_DOTHEX = r"[0-9a-fA-F]{4}(?:\.[0-9a-fA-F]{4}){3}"
+_DOTHEX = r"[0-9a-fA-F]{1,4}(?:\.[0-9a-fA-F]{1,4}){3}"
 _HEX = r"0[xX]([0-9a-fA-F]{1,16})"
 _EMOJI = b"\xf0\x9f"
 _DEC = r"[0-9]{1,20}"
@@ -172,7 +172,7 @@ def decode(text: str) -> int:
 
 def _decode(text: str) -> int | None:
     if "." in text:
-        return _match(_DOTHEX, text.removeprefix("job."), 16)
+        return _decode_dothex(text.removeprefix("job."))
     if "-" in text:
         return _decode_words(text)
     if text.startswith(("ƒ", "f")):
@@ -185,7 +185,12 @@ def _decode(text: str) -> int | None:
 
 
 def _match(pattern: str, text: str, base: int) -> int | None:
-    return int(text.replace(".", ""), base) if re.fullmatch(pattern, text) else None
+    return int(text, base) if re.fullmatch(pattern, text) else None
+
+
+def _decode_dothex(text: str) -> int | None:
+    digits = "".join(part.rjust(4, "0") for part in text.split("."))
+    return int(digits, 16) if re.fullmatch(_DOTHEX, text) else None
 
 
 def _decode_f58(digits: str) -> int | None:

@@ -46,13 +46,6 @@ __all__ = [
     "job_list_inactive",
 ]
 
-ALL_ATTRS = (
-    "userid urgency priority t_submit t_depend t_run t_cleanup t_inactive state name ntasks nnodes ranks nodelist "
-    "waitstatus success exception_occurred exception_type exception_severity exception_note result expiration "
-    "annotations dependencies duration queue ncores cwd project bank"
-).split()
-
-
 PAGE = 1000
 """Jobs of a page, unless another number is asked for."""
 
@@ -265,7 +258,7 @@ class JobList:
     def __init__(
         self,
         flux_handle: Handle,
-        attrs: Iterable[str] = ALL_ATTRS,
+        attrs: Iterable[str] = ("all",),
         filters: Iterable[str] = (),
         ids: Iterable[int | str] = (),
         user: str | int | None = None,
