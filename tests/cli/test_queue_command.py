@@ -164,7 +164,7 @@ def test_a_pending_job_gets_another_duration_and_another_queue(run: Run) -> None
         ("queue=debug", "requested ncores (1) is under policy limit of 2 for queue debug"),
         ("queue=nope", "'nope' is not a valid queue"),
         ("foo=1", "update of attributes.system.foo not supported"),
-        ("tasks.x=1", "one or more jobspec updates are invalid"),
+        ("tasks.x=1", "update of tasks.x not supported"),
         ("duration=-20m", "current duration for {} (10m) cannot be reduced by 20m"),
     ],
 )

@@ -70,8 +70,6 @@ class Updates:
         raise FluxError(errno.ENOENT, "unknown job id")
 
     async def _ask_policies(self, job: Job, msg: Message, req: Update) -> tuple[dict[str, Any], list[Allowed]]:
-        if not req.updates or not all(key.startswith("attributes.") for key in req.updates):
-            raise FluxError(errno.EINVAL, "one or more jobspec updates are invalid")
         updates: dict[str, Any] = {}
         allowed = []
         for key, value in req.updates.items():
@@ -83,6 +81,8 @@ class Updates:
             answer = _as_allowed(results[0])
             updates |= {key: value} | dict(answer.updates)
             allowed.append(answer)
+        if not updates or not all(key.startswith("attributes.") for key in updates):
+            raise FluxError(errno.EINVAL, "one or more jobspec updates are invalid")
         return updates, allowed
 
     async def _validate(self, job: Job, updates: dict[str, Any]) -> None:

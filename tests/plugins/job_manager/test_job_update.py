@@ -87,7 +87,7 @@ def test_others_jobs_and_running_jobs_are_not_a_guests_to_change(jobs: Jobs, gue
     ("updates", "why"),
     [
         ({}, "one or more jobspec updates are invalid"),
-        ({"tasks.0.x": 1}, "one or more jobspec updates are invalid"),
+        ({"tasks.0.x": 1}, "update of tasks.0.x not supported"),
         ({DURATION: -1.0}, "duration must not be negative"),
         ({DURATION: "1m"}, "duration must be a number of seconds, got '1m'"),
         ({DURATION: 5.0, "attributes.x": 1}, "update of attributes.x not supported"),
