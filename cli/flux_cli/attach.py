@@ -64,7 +64,7 @@ class Attach:
         show_events, show_exec: print events of the eventlog, and of the shells, on stderr.
         interactive: take Ctrl-C and other signals as meant for the job.
         announce: print the job's id on stderr first.
-        quiet: no warnings on stderr.
+        quiet: no warnings on stderr, and nothing of the shells' log.
         wait_event: event of the eventlog after which that is followed no more; the output still is.
         debug: let tasks go on that were stopped for a debugger, once all are there.
         tail: lines to show of the output that is there already, None for all of it.
@@ -323,7 +323,8 @@ class Attach:
         self._say_plain(f"{ranks}: {stream} redirected to {path}")
 
     def _shell_log(self, context: dict[str, Any]) -> None:
-        self._say_plain(log_line(context))
+        if not self._quiet:
+            self._say_plain(log_line(context))
 
     # -- signals
 

@@ -45,6 +45,13 @@ def test_what_a_shell_logs_at_its_very_end_is_shown(run: Run, tmp_path: Path) ->
     assert done.stderr.splitlines() == ["flux-shell[0]: all tasks have ended", "flux-shell[0]: the last word"]
 
 
+def test_quiet_shows_nothing_of_the_log_of_a_shell(run: Run, tmp_path: Path) -> None:
+    jobid = run("submit", "--wait", "--cwd", str(tmp_path / "nowhere"), "pwd").stdout.strip()
+    assert "could not change directory" in run("job", "attach", jobid).stderr
+    done = run("job", "attach", "--quiet", jobid)
+    assert (done.stdout, done.stderr) == ("/tmp\n", "")
+
+
 def test_each_piece_of_a_line_is_labelled_unless_it_follows_the_one_before() -> None:
     out = io.TextIOWrapper(io.BytesIO())
     shown = AttachOutput(Reactor(), "job", out, None, label=True, prefix="", patient=True)
