@@ -50,7 +50,8 @@ CLOSED = {
     "job-ingest": "getinfo",
     "job-manager": "submit sched-hello sched-ready exec-hello resource-status list wait drain idle purge purge-id "
     "housekeeping-kill set-batch-timeout events-journal queue-enable queue-start jobtap jobtap-query",
-    "kvs": "fetch load-path guest-begin guest-end relaycommit namespace-create namespace-remove namespace-list dropcache",
+    "kvs": "fetch load-path guest-begin guest-end relaycommit namespace-create namespace-remove namespace-list "
+    "dropcache",
     "log": "append dmesg clear setattr stats-get",
     "module": "load reload remove status debug trace",
     "overlay": "monitor reparent trace disconnect-subtree disconnect-parent wait-children",
