@@ -9,6 +9,7 @@ any case, but a job that the policy refuses is not seen by it again.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import inspect
 import itertools
@@ -16,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -39,10 +40,17 @@ class Refused(Exception):
     """The policy would not have let the job in."""
 
 
+class _NoInstance:
+    """What a policy finds in the place of the job manager's handle."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise FluxError(errno.ENOTCONN, "the policy needs manager.flux, and jobs are replayed without an instance")
+
+
 class Replay:
     """A job manager in which what is recorded happens; it is also the manager that policies see."""
 
-    flux = None
+    flux = _NoInstance()
     expiration = 0.0
 
     def __init__(self, recorded: list[Recorded], conf: Mapping[str, Any]) -> None:

@@ -136,3 +136,15 @@ def test_what_is_no_record_is_an_error(tmp_path: Path) -> None:
     assert replay(tmp_path, tmp_path / "none").stderr.endswith("none: No such file or directory\n")
     senseless = [{**JOBS[0], "events": [JOBS[0]["events"][0], JOBS[0]["events"][-1]]}]
     assert "its events make no sense" in replay(tmp_path, journal(tmp_path, senseless)).stderr
+
+
+def test_a_policy_that_needs_an_instance_is_told_that_there_is_none(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [FLUX, "jobtap", "test", ".priority-fairshare", str(journal(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    why = "the policy needs manager.flux, and jobs are replayed without an instance"
+    assert (result.returncode, result.stderr) == (1, f"flux-jobtap: {why}\n")
