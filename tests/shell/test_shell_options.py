@@ -81,7 +81,7 @@ def test_dry_run_says_what_it_would_do(jobs: Jobs) -> None:
 
 
 def test_cores_that_are_not_there_leave_tasks_unbound(jobs: Jobs) -> None:
-    job, codes = jobs.run(["true"], [len(CPUS) + 1], options={"cpu-affinity": "verbose,on"})
+    job, codes = jobs.run(["true"], [len(CPUS) + 1], options={"cpu-affinity": {"verbose": True}})
     assert codes == [0]
     assert "not bound" in logged(job)
 
@@ -119,7 +119,8 @@ def test_sysmon_reports_or_says_what_is_missing(jobs: Jobs) -> None:
 def test_hostfile_orders_tasks_by_its_lines(jobs: Jobs, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("node0\n\nnode0\n")
-    job, codes = jobs.run(["true"], [2], options={"taskmap": {"scheme": "hostfile", "value": str(hosts)}})
+    taskmap = {"scheme": "hostfile", "value": hosts.name}  # relative to the job's working directory
+    job, codes = jobs.run(["true"], [2], options={"taskmap": taskmap}, cwd=str(tmp_path))
     assert codes == [0]
     start = next(event for event in job.eventlog("exec.eventlog") if event.name == "shell.start")
     assert start.context["taskmap"]["map"] == [[0, 1, 2, 1]]
@@ -141,8 +142,10 @@ def test_mpi_personalities(jobs: Jobs, name: str, variables: dict[str, str | Non
     assert {key: env.get(key) for key in variables} == variables
 
 
-def test_shared_memory_of_open_mpi_is_in_the_directory_of_the_job(jobs: Jobs) -> None:
-    job, _ = jobs.run(["sh", "-c", 'test "$OMPI_MCA_btl_vader_backing_directory" = "$FLUX_JOB_TMPDIR" && echo same'])
+@pytest.mark.parametrize("options", [{}, {"mpi": "spectrum"}])
+def test_shared_memory_of_open_mpi_is_in_the_directory_of_the_job(jobs: Jobs, options: dict[str, Any]) -> None:
+    script = 'test "$OMPI_MCA_btl_vader_backing_directory" = "$FLUX_JOB_TMPDIR" && echo same'
+    job, _ = jobs.run(["sh", "-c", script], options=options)
     assert job.output() == {"0": "same\n"}
 
 

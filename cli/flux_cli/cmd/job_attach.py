@@ -29,7 +29,9 @@ def attach_arguments(parser: Parser) -> None:
     parser.add_argument("--tail", type=int, metavar="NUM", help=f"show the last NUM lines of earlier output ({TAIL})")
     parser.add_argument("--debug", action="store_true", help="let tasks go on that wait for a debugger")
     parser.add_argument("--debug-emulate", dest="debug", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no warnings and nothing of the shells' log on stderr")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="no warnings and nothing of the shells' log on stderr"
+    )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="-v shows events, -vv those of shells too")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Affinity"]
 
 LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 4, 5, 6
+_FLAGS = ("verbose", "dry-run")
 _EXPECTED = "on, off, per-task or map:SET;SET;..., after verbose or dry-run and a comma if wanted"
 
 
@@ -32,9 +33,11 @@ class Wish(NamedTuple):
 def _wish(option: object) -> Wish:
     if option in (True, False, None):
         option = "off" if option is False else "on"
+    if isinstance(option, dict) and option.keys() <= set(_FLAGS):
+        option = ",".join(name for name, is_set in option.items() if is_set)
     verbose = dry_run = False
     rest = str(option)
-    while rest.partition(",")[0] in ("verbose", "dry-run"):
+    while rest.partition(",")[0] in _FLAGS:
         word, _, rest = rest.partition(",")
         verbose, dry_run = True, dry_run or word == "dry-run"
     mode, colon, sets = (rest or "on").partition(":")

@@ -37,13 +37,13 @@ class Mpi:
         self._name = str(shell.options.get("mpi") or "").partition("@")[0]
         if self._name == "none":
             return
-        _open_mpi(shell.env)
         if self._name == "spectrum":
             _spectrum(shell.env)
         elif self._name == "intel":
             shell.env.pop("I_MPI_PMI_LIBRARY", None)  # another launcher's, used in place of PMI_FD
         elif self._name == "mvapich":
             shell.env |= {"MPIRUN_NTASKS": str(shell.job.ntasks), "MPIRUN_RSH_LAUNCH": "1"}
+        _open_mpi(shell.env)
 
     @hookimpl
     def task_init(self, task: Task) -> None:

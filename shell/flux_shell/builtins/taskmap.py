@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ class TaskMapSchemes:
         if scheme == "cyclic":
             return TaskMap.cyclic(counts, _stride(value))
         if scheme == "hostfile":
-            return _by_hosts(_hosts(value), list(Hostlist(shell.job.r["execution"]["nodelist"])), sum(counts))
+            hosts = _hosts(value, shell.job.cwd)
+            return _by_hosts(hosts, list(Hostlist(shell.job.r["execution"]["nodelist"])), sum(counts))
         if scheme == "manual":
             return decode(value)
         return None
@@ -38,12 +40,12 @@ def _stride(value: str) -> int:
     return int(value or 1)
 
 
-def _hosts(path: str) -> list[str]:
-    """The host names of a file, which holds a hostlist on each line."""
+def _hosts(path: str, cwd: str) -> list[str]:
+    """The host names of a file, which holds a hostlist on each line. cwd: where a relative path starts."""
     if not path:
         raise ValueError("taskmap=hostfile: the path of a file was expected, hostfile:FILE")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.path.join(cwd, path), encoding="utf-8") as file:
             hosts = [host for line in file if line.strip() for host in Hostlist(line.strip())]
     except OSError as exc:
         raise ValueError(f"taskmap=hostfile:{path}: {exc.strerror}") from None
