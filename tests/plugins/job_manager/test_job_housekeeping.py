@@ -42,9 +42,9 @@ def lines(site: Path, name: str) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def pending(running: Instance) -> str:
+def pending(running: Instance, what: str = "pending") -> str:
     stats: dict[str, Any] = running.handle().rpc("job-manager.stats-get").get()["housekeeping"]["running"]
-    return ",".join(entry["pending"] for entry in stats.values())
+    return ",".join(entry[what] for entry in stats.values())
 
 
 def test_what_an_instance_was_doing_is_done_when_it_comes_back(site: Path) -> None:
@@ -59,6 +59,19 @@ def test_what_an_instance_was_doing_is_done_when_it_comes_back(site: Path) -> No
         (site / "busy").rmdir()
         wait_for(lambda: not pending(after), what="the end of housekeeping")
         assert after.run("flux", "run", "-N2", "true").returncode == 0
+
+
+def test_a_node_that_is_lost_does_not_keep_the_others(site: Path) -> None:
+    with instance(site, 2) as running:
+        assert running.run("flux", "run", "-N2", "true").returncode == 0
+        wait_for(lambda: lines(site, "begun") == 2, what="housekeeping on two nodes")
+        os.kill(running.broker_pid(1), signal.SIGKILL)
+        wait_for(lambda: "lost, to be done again" in running.run("flux", "dmesg").stdout, what="the loss noticed")
+        assert pending(running) == "0-1"
+        (site / "busy").rmdir()
+        wait_for(lambda: pending(running, "allocated") == "1", what="the release of the other node")
+        assert running.run("flux", "housekeeping", "kill", "--targets=1").returncode == 0
+        wait_for(lambda: not pending(running), what="the end of the wait for the lost one")
 
 
 def test_it_outlives_a_job_manager_that_is_killed(site: Path) -> None:
