@@ -172,6 +172,7 @@ def test_pmi_by_its_other_names(jobs: Jobs) -> None:
         ({"pmi-simple": {"exchange": {"k": -1}}}, "exchange.k=-1"),
         ({"pmi-simple": {"tree": 1}}, "tree"),
         ({"input": {"batch-timeout": "x"}}, "input.batch-timeout"),
+        ({"input": {"stdin": {"type": "file"}}}, "input.stdin.path"),
         ({"output": {"batch-timeout": -1}}, "output.batch-timeout"),
         ({"rlimit": {"coffee": 1}}, "coffee"),
         ({"rlimit": {"nofile": "many"}}, "many"),

@@ -50,7 +50,9 @@ class Input:
         if kind not in ("service", "file"):
             raise ValueError(f"shell option input.stdin.type is service or file, not {kind!r}")
         if kind == "file":
-            self._path = str(option.get("path") or os.devnull)
+            self._path = str(option.get("path") or "")
+            if not self._path:
+                raise ValueError("shell option input.stdin.type=file needs input.stdin.path")
         else:
             shell.on_request("stdin", self._request)
         if (limit := options.get("limit")) is not None:
