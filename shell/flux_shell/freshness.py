@@ -21,7 +21,8 @@ class ImportedCode:
 
     def __init__(self) -> None:
         files = [getattr(module, "__file__", None) for module in sys.modules.values()]
-        self._paths = [path for path in [*files, *sys.path] if path and os.path.isabs(path)]
+        installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+        self._paths = [path for path in [*files, *installed] if path and os.path.isabs(path)]
         self._stamps, _ = self._look()
         self._next = time.monotonic() + INTERVAL
 
