@@ -16,7 +16,9 @@ def running(instance: Callable[..., Instance]) -> Instance:
     return instance(size=4)
 
 
-@pytest.mark.parametrize("words", ["run true", "submit true", "jobs -a", "job attach {id}", "cancel {id}", "kvs put a=1"])
+@pytest.mark.parametrize(
+    "words", ["run true", "submit true", "jobs -a", "job attach {id}", "cancel {id}", "kvs put a=1"]
+)
 def test_command_imports_no_codec_and_no_types(running: Instance, words: str) -> None:
     jobid = running.run("flux", "submit", "true").stdout.strip()
     argv = words.format(id=jobid).split()
