@@ -19,18 +19,16 @@ import msgspec
 
 from flux.errors import FluxError
 from flux.hooks.kernel import BootInfo, Bootstrap
-from flux.pmi.client import PMIClient
+from flux.pmi.connect import connect, has_pmi
 from flux.taskmap import TaskMap
 from flux.taskmap import decode as decode_taskmap
 
 if TYPE_CHECKING:
+    from flux.pmi.client import PMIClient
     from flux.pmi.library import LibraryClient
 
 __all__ = ["PMIBootstrap"]
 
-_LAUNCHERS = ("SLURM_STEP_ID", "PALS_RANKID", "ALPS_APP_PE")
-LIBRARIES = ("libpmi.so", "libpmi.so.0")
-"""Names that the linker may know a launcher's library by; without its development files only the second."""
 _VARIABLES = ("PMI_FD", "PMI_PORT", "PMI_ID", "PMI_RANK", "PMI_SIZE", "PMI_SPAWNED", "FLUX_PMI_LIBRARY_PATH")
 _ENCLOSING = {
     "parent-uri": "FLUX_URI",
@@ -46,7 +44,7 @@ class PMIBootstrap(Bootstrap):
 
     @classmethod
     def available(cls, environ: Mapping[str, str], conf: Mapping[str, Any]) -> bool:
-        return "PMI_FD" in environ or "PMI_PORT" in environ or _library(environ) is not None
+        return has_pmi(environ)
 
     def __init__(self, environ: Mapping[str, str], conf: Mapping[str, Any]) -> None:
         super().__init__(environ, conf)
@@ -61,21 +59,12 @@ class PMIBootstrap(Bootstrap):
         return self._client
 
     def open(self) -> BootInfo:
-        client = self._client = self._connect()
+        client = self._client = connect(self.environ)
         client.init()
         self._max_value = client.get_maxes()[2]
         self._size = client.size
         kvsname = client.get_my_kvsname()
         return BootInfo(client.rank, client.size, kvsname, self._attributes(kvsname))
-
-    def _connect(self) -> PMIClient | LibraryClient:
-        if "PMI_FD" in self.environ:
-            return PMIClient.from_env(self.environ)
-        if "PMI_PORT" in self.environ:
-            return PMIClient.from_port(self.environ)
-        from flux.pmi.library import LibraryClient
-
-        return LibraryClient(_library(self.environ) or LIBRARIES[0])
 
     def _attributes(self, kvsname: str) -> dict[str, str]:
         attrs = {"instance-level": "0"}
@@ -153,13 +142,3 @@ class PMIBootstrap(Bootstrap):
                 return
             finally:
                 client.close()
-
-
-def _library(environ: Mapping[str, str]) -> str | None:
-    """The PMI library to use; None when there is none, or no sign of a launcher that it could talk to."""
-    named = environ.get("FLUX_PMI_LIBRARY_PATH")
-    if named or not any(name in environ for name in _LAUNCHERS):
-        return named
-    from flux.pmi.library import is_loadable
-
-    return next(filter(is_loadable, LIBRARIES), None)
