@@ -150,7 +150,7 @@ def _resources_of_file(path: str) -> list[dict[str, Any]]:
 def _name(args: Any, system: dict[str, Any]) -> None:
     if args.job_name:
         system["job"] = {"name": args.job_name}
-    if args.queue:
+    if args.queue is not None:
         system["queue"] = args.queue
     if args.bank:
         system["bank"] = args.bank

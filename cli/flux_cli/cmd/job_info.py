@@ -24,7 +24,10 @@ def id__arguments(parser: Parser) -> None:
 
 
 def id_(args: argparse.Namespace) -> int:
-    for word in args.ids or sys.stdin.read().split():
+    words = args.ids or sys.stdin.read().split()
+    if not words:
+        die("no job id was given, as an argument or on standard input")
+    for word in words:
         try:
             print(parse_id(word).encode(args.to))
         except (argparse.ArgumentTypeError, ValueError) as exc:
