@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from slurm import DAEMONS, Slurm
 
+from flux.pmi.connect import LIBRARIES
 from flux.pmi.library import is_loadable
-from flux_plugins.bootstrap.pmi import LIBRARIES
 
 FLUX = os.path.join(os.path.dirname(sys.executable), "flux")
 SEARCH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
