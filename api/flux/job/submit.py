@@ -88,18 +88,16 @@ def encode_jobspec(jobspec: Jobspec | str | bytes | dict[str, Any]) -> bytes:
 
 
 def wrap(flux_handle: Handle, jobspec: bytes) -> str:
-    """A jobspec in the envelope that the instance wants of this user (RFC 39): guests sign theirs with MUNGE.
+    """A jobspec in the envelope that the instance wants of this user (RFC 39): guests sign theirs.
 
-    Errors: those of `flux.job.munge.sign`.
+    Errors: those of `flux.job.munge.sign` or `flux.job.curve.sign`; EINVAL for a wrong `sign.default-type`.
     """
     userid = os.getuid()
     if _is_owner(flux_handle, userid):
         return wrap_unsigned(jobspec, userid)
-    from flux.job.munge import sign
+    from flux.job.signing import sign
 
-    text = _envelope(jobspec, userid, b"munge")
-    table = flux_handle.rpc("config.get").get().get("sign") or {}
-    return f"{text.decode()}.{sign(text, (table.get('munge') or {}).get('socket-path', ''))}"
+    return sign(jobspec, userid, flux_handle.rpc("config.get").get().get("sign") or {})
 
 
 def _is_owner(flux_handle: Handle, userid: int) -> bool:
@@ -111,9 +109,10 @@ def _is_owner(flux_handle: Handle, userid: int) -> bool:
 
 def wrap_unsigned(jobspec: bytes, userid: int) -> str:
     """A jobspec in the envelope of signature mechanism "none", which only the instance owner may use (RFC 39)."""
-    return (_envelope(jobspec, userid, b"none") + b".none").decode()
+    return (envelope(jobspec, userid, b"none") + b".none").decode()
 
 
-def _envelope(jobspec: bytes, userid: int, mechanism: bytes) -> bytes:
-    header = b"version\0i1\0userid\0i%d\0mechanism\0s%b\0" % (userid, mechanism)
+def envelope(jobspec: bytes, userid: int, mechanism: bytes, more: bytes = b"") -> bytes:
+    """HEADER.PAYLOAD of a signed jobspec (RFC 39). more: keys and values of the mechanism's own (RFC 38)."""
+    header = b"version\0i1\0userid\0i%d\0mechanism\0s%b\0%b" % (userid, mechanism, more)
     return b".".join((b2a_base64(header, newline=False), b2a_base64(jobspec, newline=False)))

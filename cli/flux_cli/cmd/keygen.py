@@ -1,7 +1,8 @@
-"""`flux keygen`: make the certificate that the brokers of a configured instance share (flux-keygen(1))."""
+"""`flux keygen`: make the certificate of a configured instance's brokers, or a key to sign jobs (flux-keygen(1))."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import socket
@@ -19,6 +20,7 @@ def parser() -> Parser:
     parse.add_argument(
         "--meta", action="append", default=[], metavar="KEYVALS", help="note KEY=VALUE pairs, comma separated"
     )
+    parse.add_argument("--sign", action="store_true", help="make a key to sign jobs with instead (~/.flux/curve/sign)")
     parse.add_argument("path", nargs="?", metavar="PATH", help="file to write; without it, keys are only tried out")
     return parse
 
@@ -26,6 +28,20 @@ def parser() -> Parser:
 def command(argv: list[str]) -> int:
     """Run `flux keygen`."""
     args = parser().parse_args(argv)
+    return _make_key(args.path) if args.sign else _make_certificate(args)
+
+
+def _make_key(path: str | None) -> int:
+    from flux.job import curve
+
+    try:
+        curve.generate(path or curve.SECRET)
+    except OSError as exc:
+        die(str(exc))
+    return 0
+
+
+def _make_certificate(args: argparse.Namespace) -> int:
     import zmq
 
     from flux.certificate import Certificate, write_certificate

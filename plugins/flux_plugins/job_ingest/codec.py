@@ -11,18 +11,25 @@ from typing import NamedTuple
 
 __all__ = ["SignedJobspec", "decode"]
 
-_KEYS = frozenset({"version", "userid", "mechanism"})
-_MECHANISMS = ("none", "munge")
+_KEYS = ["version", "userid", "mechanism"]
+_KEYS_OF = {"none": _KEYS, "munge": _KEYS, "curve": [*_KEYS, "curve.time"]}
+"""Keys of the header, by mechanism."""
 
 
 class SignedJobspec(NamedTuple):
-    """What J holds. payload: the jobspec as JSON text. signed: what the signature is of."""
+    """What J holds.
+
+    Attributes:
+        payload: the jobspec as JSON text. signed: what the signature is of. time: when it says that it was signed,
+            in seconds since the epoch; 0 when it does not.
+    """
 
     userid: int
     mechanism: str
     payload: bytes
     signed: bytes
     signature: str
+    time: int = 0
 
 
 def decode(J: str) -> SignedJobspec:
@@ -31,15 +38,17 @@ def decode(J: str) -> SignedJobspec:
     if len(parts) != 3:
         raise ValueError(f"it has {len(parts)} parts, not 3")
     header = _header(_base64(parts[0], "header"))
-    userid, mechanism = header["userid"], header["mechanism"]
+    userid, mechanism, made = header["userid"], header["mechanism"], header.get("curve.time", 0)
     if header["version"] != 1 or not isinstance(userid, int) or not isinstance(mechanism, str):
         raise ValueError("its header is not version 1")
-    if mechanism not in _MECHANISMS:
-        raise ValueError(f"unknown mechanism {mechanism}: {' and '.join(_MECHANISMS)} are known")
+    if mechanism not in _KEYS_OF:
+        raise ValueError(f"unknown mechanism {mechanism}: {', '.join(_KEYS_OF)} are known")
+    if header.keys() != set(_KEYS_OF[mechanism]) or not isinstance(made, int):
+        raise _other_keys(_KEYS_OF[mechanism])
     if mechanism == "none" and parts[2] != "none":
         raise ValueError("mechanism none takes no signature")
     signed = J[: len(parts[0]) + 1 + len(parts[1])].encode()
-    return SignedJobspec(userid, mechanism, _base64(parts[1], "payload"), signed, parts[2])
+    return SignedJobspec(userid, mechanism, _base64(parts[1], "payload"), signed, parts[2], made)
 
 
 def _base64(text: str, what: str) -> bytes:
@@ -54,9 +63,13 @@ def _header(data: bytes) -> dict[str, int | str]:
     if words.pop() != b"" or len(words) % 2:
         raise ValueError("its header is cut off")
     header = {_text(key): _value(_text(value)) for key, value in zip(words[::2], words[1::2], strict=True)}
-    if len(header) != len(words) // 2 or header.keys() != _KEYS:
-        raise ValueError("its header is not version, userid and mechanism")
+    if len(header) != len(words) // 2 or not header.keys() >= set(_KEYS):
+        raise _other_keys(_KEYS)
     return header
+
+
+def _other_keys(keys: list[str]) -> ValueError:
+    return ValueError(f"its header is not {', '.join(keys[:-1])} and {keys[-1]}")
 
 
 def _text(word: bytes) -> str:

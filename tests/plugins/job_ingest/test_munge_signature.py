@@ -15,7 +15,7 @@ import pytest
 from flux.errors import FluxError
 from flux.job import JobspecV1, submit
 from flux.job.munge import sign, verify
-from flux.job.submit import _envelope
+from flux.job.submit import envelope
 from flux.testing import Instance, wait_for
 
 needs_munge = pytest.mark.skipif(shutil.which("munged") is None, reason="munged is not installed")
@@ -63,7 +63,7 @@ def test_signed_jobs_are_taken_and_forged_ones_refused(instance: Callable[..., I
 
     def submit_signed(userid: int, **table: Any) -> int:
         handle.rpc("config.load", {"sign": {"munge": {"socket-path": socket}, **table}}).get()
-        text = _envelope(jobspec, userid, b"munge")
+        text = envelope(jobspec, userid, b"munge")
         return int(submit(handle, f"{text.decode()}.{sign(text, socket)}", pre_signed=True))
 
     try:
@@ -72,7 +72,7 @@ def test_signed_jobs_are_taken_and_forged_ones_refused(instance: Callable[..., I
             submit_signed(os.getuid() + 1)
         with pytest.raises(PermissionError, match=r"older than sign\.max-ttl"):
             submit_signed(os.getuid(), **{"max-ttl": 0})
-        forged = f"{_envelope(b'{}', os.getuid(), b'munge').decode()}.{sign(b'other', socket)}"
+        forged = f"{envelope(b'{}', os.getuid(), b'munge').decode()}.{sign(b'other', socket)}"
         with pytest.raises(FluxError, match="that of something else"):
             submit(handle, forged, pre_signed=True)
     finally:
