@@ -320,7 +320,7 @@ class _Launcher:
 
     def _forward(self, signum: int, _frame: object) -> None:
         if 0 in self.members and self.members[0].exit_code is None:
-            os.kill(self.members[0].pid, signum)
+            os.kill(self.members[0].pid, signal.SIGTERM if signum == signal.SIGHUP else signum)
 
     def _exit_code(self) -> int:
         if self.args.test_exit_mode == "leader":

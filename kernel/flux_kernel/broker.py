@@ -59,7 +59,7 @@ class BrokerOptions(msgspec.Struct):
 
 
 _GC_THRESHOLD = (20_000, 20, 50)  # messages come and go by reference count: look for cycles rarely
-_SIGNALS = [getattr(signal, f"SIG{name}") for name in ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2")]
+_SIGNALS = [getattr(signal, f"SIG{name}") for name in ("TERM", "INT", "QUIT", "ALRM", "USR1", "USR2")]
 
 
 def _give_up(signum: int, _frame: object) -> None:

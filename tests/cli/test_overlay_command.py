@@ -130,9 +130,11 @@ def test_a_killed_broker_is_shown_and_those_below_it_where_they_are_now(mortal: 
     os.kill(mortal.broker_pid(1), signal.SIGKILL)
     overlay(mortal, "status", "--wait=degraded", "--timeout=50s", "--summary")
     wait_for(lambda: overlay(mortal, "parentof", "3") == overlay(mortal, "parentof", "4") == "0\n")
+    reason = overlay(mortal, "errors").removeprefix("HOST: ").strip()
+    assert reason in ("connection closed", "overlay send: Host unreachable")  # whichever rank 0 sees first
     expected = (
         "0 HOST: degraded\n"
-        "├─ 1 HOST: lost connection closed\n"
+        f"├─ 1 HOST: lost {reason}\n"
         "├─ 2 HOST: full\n"
         "│  ├─ 5 HOST: full\n"
         "│  └─ 6 HOST: full\n"
@@ -140,7 +142,6 @@ def test_a_killed_broker_is_shown_and_those_below_it_where_they_are_now(mortal: 
         "└─ 4 HOST: full\n"
     )
     wait_for(lambda: overlay(mortal, "status") == expected, what="the tree without rank 1")
-    assert overlay(mortal, "errors") == "HOST: connection closed\n"
 
 
 def test_a_broker_is_sent_away_with_those_below_it(mortal: Instance) -> None:

@@ -107,8 +107,11 @@ def test_a_typo_in_the_composition_is_one_readable_message(text: str, says: str,
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_everything(signum: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("signum", "status"),
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (signal.SIGHUP, signal.SIGTERM)],
+)
+def test_a_signal_ends_everything(signum: signal.Signals, status: signal.Signals, tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
         [FLUX, "start", "-s3", MINIMAL, "sh", "-c", "echo $$; exec sleep 1000"],
@@ -118,7 +121,7 @@ def test_a_signal_ends_everything(signum: signal.Signals, tmp_path: Path) -> Non
     program = int(process.stdout.readline())
     process.send_signal(signum)
     process.communicate(timeout=40)
-    assert process.returncode == 128 + signum
+    assert process.returncode == 128 + status
     wait_for(lambda: not os.path.exists(f"/proc/{program}"), what="the end of the initial program")
     assert left_behind(tmp_path) == []
 
