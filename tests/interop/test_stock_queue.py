@@ -52,7 +52,7 @@ def test_queues_are_shown_alike(both: Callable[..., str]) -> None:
     for words in ("start --all", "stop -m why batch", "disable debug", "status express", "list -n", "list -no {queue}"):
         assert both("queue", *words.split())
     assert "express: Scheduling is stopped: parent queue 'batch' is stopped" in both("queue", "status", "express")
-    assert "'nope' is not a valid queue" in both("queue", "stop", "nope")
+    assert "'nope' is not a valid queue" in both("queue", "start", "nope")
     assert "Named queues are defined" in both("queue", "start")
     both("queue", "enable", "--all", "--quiet")
     both("queue", "start", "--all", "--quiet")
