@@ -67,9 +67,7 @@ def verify(text: bytes, signature: str, userid: int, template: str = PUBLIC) -> 
     """
     path = public_path(userid, template)
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            _check_owner(os.fstat(file.fileno()), userid, path)
-            content = file.read(1024)
+        content = _read_public(path, userid)
     except FluxError:
         raise
     except OSError as exc:
@@ -89,23 +87,23 @@ def public_path(userid: int, template: str) -> Path:
     """Where a user's public key is. FluxError EINVAL for a template that is none, ENOENT for a user unknown here."""
     try:
         user = pwd.getpwuid(userid)
+    except KeyError:
+        raise FluxError(errno.ENOENT, f"curve: this host has no user {userid}") from None
+    try:
         return Path(template.format(home=user.pw_dir, user=user.pw_name, uid=userid))
-    except KeyError as exc:
-        if isinstance(exc.args[0], str) and exc.args[0].startswith("getpwuid"):
-            raise FluxError(errno.ENOENT, f"curve: this host has no user {userid}") from None
-        raise FluxError(errno.EINVAL, _no_template(template)) from None
-    except (ValueError, IndexError, AttributeError):
-        raise FluxError(errno.EINVAL, _no_template(template)) from None
+    except (KeyError, ValueError, IndexError, AttributeError):
+        text = f"sign.curve.public-key is a path with {{home}}, {{user}} and {{uid}}, not {template!r}"
+        raise FluxError(errno.EINVAL, text) from None
 
 
-def _no_template(template: str) -> str:
-    return f"sign.curve.public-key is a path with {{home}}, {{user}} and {{uid}}, not {template!r}"
-
-
-def _check_owner(found: os.stat_result, userid: int, path: Path) -> None:
-    if not stat.S_ISREG(found.st_mode) or found.st_uid not in (userid, 0) or found.st_mode & 0o022:
-        text = f"curve: {path} must be a file of user {userid} or root that nobody else may write to"
-        raise FluxError(errno.EPERM, text)
+def _read_public(path: Path, userid: int) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # the user may have put a FIFO there
+    with os.fdopen(fd, encoding="ascii", errors="replace") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (userid, 0) or found.st_mode & 0o022:
+            text = f"curve: {path} must be a file of user {userid} or root that nobody else may write to"
+            raise FluxError(errno.EPERM, text)
+        return file.read(1024)
 
 
 def _write(path: Path, key: bytes, mode: int) -> None:

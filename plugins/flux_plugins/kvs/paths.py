@@ -16,6 +16,7 @@ from flux.blobs import pack, unpack
 from flux.content import RawRPC, digest_of, ref_of
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError, ProtocolError
+from flux.future import Future
 from flux.hashes import DIGEST_SIZES
 from flux.kvs.treeobj import blobref
 from flux.message import NODEID_UPSTREAM
@@ -39,7 +40,7 @@ class Paths:
 
     def __init__(self, kvs: Kvs) -> None:
         self._kvs = kvs
-        self._asked: dict[bytes, asyncio.Task[list[bytes]]] = {}
+        self._asked: dict[bytes, asyncio.Future[list[bytes]]] = {}
 
     async def load(self, ref: str, names: list[str], held: dict[str, bytes]) -> None:
         """Load a directory, and what is on the way from it to a key, into the cache and into `held`.
@@ -47,12 +48,8 @@ class Paths:
         FluxError ENOTRECOVERABLE when something on the way is nowhere.
         """
         question = digest_of(ref) + ".".join(names).encode()
-        task = self._asked.get(question)
-        if task is None:
-            task = self._asked[question] = asyncio.ensure_future(self._ask(question))
-            task.add_done_callback(lambda _task: self._asked.pop(question))
         try:
-            blobs = await asyncio.shield(task)
+            blobs = await asyncio.shield(self._asked.get(question) or self._ask(question))
         except FluxError as exc:
             if exc.errno != errno.ENOSYS:
                 raise
@@ -62,10 +59,20 @@ class Paths:
         if ref not in held:
             await self._kvs.loader.load([ref], held)
 
-    async def _ask(self, question: bytes) -> list[bytes]:
+    def _ask(self, question: bytes) -> asyncio.Future[list[bytes]]:
         flux = self._kvs.flux
-        answer = await SteadyRPC(flux, lambda: RawRPC(flux, "kvs.load-path", question, NODEID_UPSTREAM))
-        return [blob for blob in unpack(answer) if blob is not None]
+        asked = self._asked[question] = flux.loop.create_future()
+        request = SteadyRPC(flux, lambda: RawRPC(flux, "kvs.load-path", question, NODEID_UPSTREAM))
+        request.then(self._answered, question)
+        return asked
+
+    def _answered(self, request: Future, question: bytes) -> None:
+        asked = self._asked.pop(question)
+        try:
+            asked.set_result([blob for blob in unpack(request.get()) if blob is not None])
+        except FluxError as exc:
+            asked.set_exception(exc)
+            asked.exception()  # seen, also when whoever waited has gone away
 
     def answer(self, question: bytes) -> Any:
         """The packed blobs for a rank below, or a coroutine that gives them. ProtocolError for no question."""

@@ -65,6 +65,10 @@ def test_keys_are_made_once_and_kept_from_others(key: Path) -> None:
     with raises(errno.EINVAL, "holds no key"):
         verify(b"text", signature, ME, str(public))
     public.unlink()
+    os.mkfifo(public, 0o600)
+    with raises(errno.EPERM, "must be a file"):
+        verify(b"text", signature, ME, str(public))
+    public.unlink()
     with raises(errno.ENOENT, f"the public key of user {ME}"):
         verify(b"text", signature, ME, str(public))
     key.unlink()
