@@ -30,7 +30,7 @@ COMPOSITION = """\
 [modules.rexec]
 args = { warm = {} }
 [modules.ring]
-args = { timeout = 2.0, retry = 0.5 }
+args = { timeout = 5.0, retry = 0.5 }
 """
 
 
