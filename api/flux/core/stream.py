@@ -22,6 +22,10 @@ HARD_LIMIT = 256 << 20
 EVENT_LIMIT = 16 << 20
 LOST_EVENTS = "event.lost"
 """Topic of the event that stands for those which a subscriber was too slow for: {first, last, count}."""
+MAX_BEHIND = 1024
+"""Clients behind one connection that may be told of as held at a time."""
+MAX_WAY = 1024
+"""Characters of the ids on the way to one of them, taken together."""
 
 
 class SocketChannel:
@@ -260,11 +264,19 @@ class SocketLink:
         return self.channel.queued
 
     def hold(self, way: tuple[str, ...], is_held: bool) -> None:
-        """A client behind this one does not take what it is sent, or does so again."""
-        if is_held:
-            self.behind.setdefault(way, Behind(asyncio.get_running_loop()))
-        elif way in self.behind:
-            self.behind.pop(way).release()
+        """A client behind this one does not take what it is sent, or does so again.
+
+        FluxError EINVAL for a way longer than `MAX_WAY`, ENOBUFS when `MAX_BEHIND` others are held.
+        """
+        if not is_held:
+            if way in self.behind:
+                self.behind.pop(way).release()
+            return
+        if sum(map(len, way)) > MAX_WAY:
+            raise FluxError(errno.EINVAL, f"the ids on the way to a client have more than {MAX_WAY} characters")
+        if len(self.behind) >= MAX_BEHIND and way not in self.behind:
+            raise FluxError(errno.ENOBUFS, f"{MAX_BEHIND} clients behind one connection are held already")
+        self.behind.setdefault(way, Behind(asyncio.get_running_loop()))
 
     def close(self) -> None:
         self.channel.close()

@@ -121,7 +121,10 @@ class LocalConnector(Transport):
 
     @request("hold", allow=USER, payload=HoldRequest)
     def hold(self, msg: Message, req: HoldRequest) -> None:
-        """Have services wait before they send more to a client behind this one, or go on."""
+        """Have services wait before they send more to a client behind this one, or go on.
+
+        FluxError EINVAL or ENOBUFS for what `SocketLink.hold` refuses: to that client is sent as if it were not slow.
+        """
         *way, link = msg.routes or ("",)
         if link in self._links:
             self._links[link].hold((req.client, *way), req.hold)
@@ -140,6 +143,7 @@ class LocalConnector(Transport):
         return {
             "clients": len(self._links),
             "accepted": self._accepted,
+            "held": sum(len(link.behind) for link in self._links.values()),
             "allow_guest_user": self.policy.allow_guest_user,
             "allow_root_owner": self.policy.allow_root_owner,
         }
