@@ -11,12 +11,16 @@ import pytest
 
 from flux.discovery import index, load
 from flux_cli import manpage
+from flux_cli.main import guarded
 
 INSTALLED = index()
 COMMANDS = [name for name in INSTALLED.names("commands") if INSTALLED.entries["commands"][name].is_builtin]
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "man").glob("*.md"))
+PASSING_ON = {"env", "python"}  # their options are those of programs that are not ours
+ASKING = {"job-frobnicator", "job-validator"}  # ask an instance which options there are
 _ACTIONS = re.compile(r"COMMAND is one of:\n((?:  +\S.*\n)+)")
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*[a-z0-9])")
+_WRONG = re.compile(r"\b2\s(?:for|when)\s(?:a|the)\s(?:wrong\sdirective\sor\sa\s)?command\sline")
 _SHORT = re.compile(r"(?m)^  (-[A-Za-z])\b")
 
 
@@ -74,6 +78,26 @@ def test_page_has_every_sub_command_and_option(name: str) -> None:
         wanted = {*_OPTION.findall(text), *_SHORT.findall(text), *words} - {"--help", "-h"}
         missing += [(*words, word) for word in sorted(wanted) if not re.search(rf"(?<![\w-]){word}(?![\w-])", page)]
     assert missing == []
+
+
+def exit_status(name: str) -> str:
+    """What a command's page says of exit codes, with what the pages say that it refers to."""
+    path = manpage.find(name)
+    assert path is not None
+    told = Path(path).read_text(encoding="utf-8").partition("\n## EXIT STATUS\n")[2].partition("\n## ")[0]
+    return told + "".join(exit_status(other) for other in re.findall(r"flux-(\w+)\(1\)", told))
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - PASSING_ON - ASKING))
+def test_page_tells_the_exit_code_for_a_wrong_command_line(
+    name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLUX_URI", raising=False)
+    command, _origin = load("commands", name, installed=INSTALLED)
+    code = guarded(name, lambda: command(["--no-such-option"]))
+    assert code in (1, 2), capfd.readouterr().err
+    told = exit_status(name)
+    assert (code == 2) == bool(_WRONG.search(told)), f"exit code {code}:\n{told}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
