@@ -83,10 +83,10 @@ def _request(args: Any) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str,
     try:
         if any(getattr(args, name) for name in _PER_RESOURCE):
             return _per_resource(args, nodes)
-        ntasks = optional_count("--ntasks", args.ntasks)
+        ntasks = optional_count("--ntasks", args.ntasks, 0) or None
         resources = build.slot_resources(
             ntasks or nodes or 1,
-            optional_count("--cores-per-task", args.cores_per_task) or 1,
+            optional_count("--cores-per-task", args.cores_per_task, 0) or 1,
             optional_count("--gpus-per-task", args.gpus_per_task, 0),
             nodes,
             args.exclusive or (nodes is not None and ntasks is None),

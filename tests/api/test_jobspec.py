@@ -252,6 +252,9 @@ def _put(value: Any, *path: Any) -> Callable[[Any], None]:
     return change
 
 
+CONSTRAINTS = "attributes.system.constraints"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -262,6 +265,10 @@ def _put(value: Any, *path: Any) -> Callable[[Any], None]:
         (_put("1", "version"), "version: expected an integer, got '1'"),
         (_put(True, "version"), "version: expected an integer, got True"),
         (_put(0, "resources", 0, "count"), "resources[0].count: must be > 0, got 0"),
+        (_put({"x": []}, "attributes", "system", "constraints"), f"{CONSTRAINTS}: unknown constraint operator 'x'"),
+        (_put({"not": [{"ranks": ["x"]}]}, "attributes", "system", "constraints"), f"{CONSTRAINTS}: idset 'x'"),
+        (_put({"hostlist": ["n[0"]}, "attributes", "system", "constraints"), f"{CONSTRAINTS}: hostlist 'n[0'"),
+        (_put({"properties": ["a|b"]}, "attributes", "system", "constraints"), f"{CONSTRAINTS}: property 'a|b'"),
         (_put("nod", "resources", 0, "type"), "resources[0].type: expected node or slot, got 'nod'"),
         (_put("core", "resources", 0, "with", 0, "type"), "resources[0]: a node contains slot, got core"),
         (_drop("resources", 0, "with"), "resources[0]: a node contains slot, got nothing"),

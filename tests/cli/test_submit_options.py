@@ -39,6 +39,8 @@ def system(*argv: str) -> dict[str, Any]:
         (["-N4"], {"node": 4, "slot": 4, "core": 4}, {"per_slot": 1}),
         (["-N4", "-n8"], {"node": 4, "slot": 8, "core": 8}, {"per_slot": 1}),
         (["-N", "2", "-n", "3"], {"node": 2, "slot": 4, "core": 4}, {"total": 3}),
+        (["-n0", "-c0"], {"slot": 1, "core": 1}, {"per_slot": 1}),
+        (["-N2", "-n0"], {"node": 2, "slot": 2, "core": 2}, {"per_slot": 1}),
         (["-n2", "-g1"], {"slot": 2, "core": 2, "gpu": 2}, {"per_slot": 1}),
         (["-xN2"], {"node": 2, "slot": 2, "core": 2}, {"per_slot": 1}),
         (["--cores=4"], {"slot": 4, "core": 4}, {"per_slot": 1}),
@@ -55,7 +57,8 @@ def test_resources(argv: list[str], counts: dict[str, int], task: dict[str, int]
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["-n0"], "--ntasks: expected a number of at least 1, got '0'"),
+        (["-n", "-1"], "--ntasks: expected a number of at least 0, got '-1'"),
+        (["-N0"], "--nodes: expected a number of at least 1, got '0'"),
         (["-N3", "-n2"], "node count must not be greater"),
         (["-x"], "exclusive needs a node count"),
         (["-n2", "--cores=2"], "do not go with"),

@@ -199,11 +199,22 @@ def _check_v1_attributes(attributes: Any) -> None:
     for key in ("constraints", "job", "shell", "files"):
         if key in system:
             _check_type(system[key], Mapping, f"attributes.system.{key}")
+    if "constraints" in system:
+        _check_constraints(system["constraints"])
     if "environment" in system:
         check_environment(system["environment"])
     _check_dependencies(system.get("dependencies", []))
     if "options" in system.get("shell", {}):
         _check_type(system["shell"]["options"], Mapping, "attributes.system.shell.options")
+
+
+def _check_constraints(constraints: Mapping[str, Any]) -> None:
+    from flux.resource.constraint import check_constraint
+
+    try:
+        check_constraint(constraints)
+    except (ValueError, TypeError) as exc:
+        raise ValueError(f"attributes.system.constraints: {exc}") from None
 
 
 def _check_dependencies(dependencies: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 
 from flux.hostlist import Hostlist
@@ -12,9 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Inventory", "match_ranks"]
+__all__ = ["Inventory", "check_constraint", "match_ranks", "named_hosts"]
 
 _MAX_DEPTH = 64
+_NO_PROPERTY = set("!&'\"`|()")
 
 
 class Inventory:
@@ -32,6 +33,21 @@ class Inventory:
 def match_ranks(inventory: Inventory, constraint: Any) -> IDset:
     """Return the ranks that satisfy ``constraint``.  ValueError names what is wrong in it."""
     return _match(inventory, constraint, 0)
+
+
+def check_constraint(constraint: Any) -> None:
+    """Raise ValueError naming what is wrong in ``constraint``, whatever it is about."""
+    match_ranks(Inventory({}, {}), constraint)
+
+
+def named_hosts(constraint: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the hosts that a well-formed ``constraint`` names, also those that it excludes."""
+    for op, values in constraint.items():
+        if op in _COMBINERS:
+            for value in values:
+                yield from named_hosts(value)
+        elif op == "hostlist":
+            yield from Hostlist(values)
 
 
 def _match(inventory: Inventory, constraint: Any, depth: int) -> IDset:
@@ -73,6 +89,9 @@ def _properties(inventory: Inventory, names: list[str]) -> IDset:
 
 
 def _property(inventory: Inventory, name: str) -> IDset:
+    wrong = _NO_PROPERTY.intersection(name)
+    if wrong:
+        raise ValueError(f"property '{name}' contains {' '.join(sorted(wrong))}")
     if name.startswith("^"):
         return inventory.ranks - inventory.properties.get(name[1:], IDset())
     return inventory.properties.get(name, IDset())

@@ -20,6 +20,7 @@ from flux.kvs.requests import commit_async
 from flux.kvs.txn import KVSTxn
 from flux.message import Message
 from flux.module import DEFERRED, USER, Module, request
+from flux_plugins.job_ingest.hosts import instance_hosts
 from flux_plugins.job_ingest.stage import Frobnicator, Stage, Validator
 from flux_plugins.job_ingest.validate import SubmitRequest, check_request, redacted, unwrap
 
@@ -61,6 +62,7 @@ class JobIngest(Module):
     def reconfigured(self, conf: dict[str, Any]) -> None:
         self._frobnicator.configure(conf)
         self._validator.configure(conf)
+        self._validator.hosts = instance_hosts(self.attrs.get("hostlist"), conf)
 
     def _start_crew(self, command: str, argv: Sequence[str], limit: float, buffer: str) -> Any:
         from flux_plugins.job_ingest.workers import Crew

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
 from flux.job.Jobspec import validate_jobspec
+from flux_plugins.job_ingest.hosts import check_hosts
 
 if TYPE_CHECKING:
     from flux.job.frobnicator import JobFrobnicator
@@ -161,7 +162,11 @@ def _site_validates() -> bool:
 
 
 class Validator(Stage):
-    """Whether a job may be submitted. Without plugins in the configuration it is the check of jobspecs alone."""
+    """Whether a job may be submitted. Without plugins in the configuration it is the check of jobspecs alone.
+
+    Attributes:
+        hosts: of the instance, as `flux_plugins.job_ingest.hosts` has them; what jobs may name in any case.
+    """
 
     name = "validator"
     command = "job-validator"
@@ -169,6 +174,7 @@ class Validator(Stage):
 
     def __init__(self, start_crew: StartCrew) -> None:
         super().__init__(start_crew)
+        self.hosts: frozenset[str] = frozenset()
         self._enabled = True
         self._here: JobValidator | None = None
 
@@ -201,11 +207,9 @@ class Validator(Stage):
             result = self._here.validate(job)
             if not result.success:
                 raise FluxError(result.errnum, result.errmsg)
-            return
-        try:
-            validate_jobspec(job["jobspec"], require_version=1)
-        except (ValueError, TypeError) as exc:
-            raise FluxError(errno.EINVAL, str(exc)) from None
+        else:
+            _check_jobspec(job["jobspec"])
+        check_hosts(job["jobspec"], self.hosts)
 
     async def check_slowly(self, job: dict[str, Any]) -> None:
         """Let a worker check a job. FluxError with what it says, or what became of it."""
@@ -213,6 +217,14 @@ class Validator(Stage):
             self.check(job)
         else:
             _raise_refusal(await self._crew.process(job))
+            check_hosts(job["jobspec"], self.hosts)
+
+
+def _check_jobspec(jobspec: dict[str, Any]) -> None:
+    try:
+        validate_jobspec(jobspec, require_version=1)
+    except (ValueError, TypeError) as exc:
+        raise FluxError(errno.EINVAL, str(exc)) from None
 
 
 class Frobnicator(Stage):

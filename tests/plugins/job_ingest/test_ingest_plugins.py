@@ -143,11 +143,25 @@ def test_defaults_and_constraints_of_queues(site: Site) -> None:
     system = site.jobspec()["attributes"]["system"]
     assert (system["queue"], system["duration"], system["bank"]) == ("batch", 600.0, "b")
     assert site.jobspec("-t2m", "-Bmine")["attributes"]["system"]["duration"] == 120.0
-    debug = site.jobspec("-qdebug", "--requires=host:a")["attributes"]["system"]
+    debug = site.jobspec("-qdebug", "--requires=rank:0")["attributes"]["system"]
     assert debug["duration"] == 3600.0
-    assert debug["constraints"] == {"and": [{"hostlist": ["a"]}, {"properties": ["fast"]}]}
+    assert debug["constraints"] == {"and": [{"ranks": ["0"]}, {"properties": ["fast"]}]}
     assert "Invalid queue 'nosuch'" in site.refusal("-qnosuch")
     assert "must be in [queues]" in site.configure('[policy.jobspec.defaults.system]\nqueue = "no"\n[queues.a]')
+
+
+def test_hosts_that_the_instance_does_not_have_are_refused(site: Site, tmp_path: Path) -> None:
+    site.configure("")
+    own = site.running.run("flux", "getattr", "hostlist").stdout.strip()
+    for wrong in ("--requires=hosts:no1,no[2-3]", "--requires=-host:no[1-3]", "--requires=fast or (not host:no[1-3])"):
+        assert "this instance has no host 'no[1-3]'" in site.refusal(wrong)
+    assert site.jobspec(f"--requires=-host:{own}")
+    assert site.submit("--urgency=hold", "--flags=novalidate", "--requires=host:no1")[0]
+    (tmp_path / "site.py").write_text(SITE)
+    site.configure(f'[ingest.validator]\nplugins = ["{tmp_path}/site.py"]')
+    assert "no host 'no1'" in site.refusal(f"--requires=host:{own},no1")
+    site.configure("[resource]\nnoverify = true")
+    assert site.jobspec("--requires=host:no1")
 
 
 def test_a_frobnicator_of_the_site_changes_jobs(site: Site, tmp_path: Path) -> None:
