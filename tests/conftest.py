@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from flux.testing import Instance
 # how long an example takes says something of the machine, and nothing of what is tested
 settings.register_profile("flux", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("flux")
+
+for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(signum) is signal.SIG_IGN:  # as under nohup: what tests start would inherit that
+        signal.signal(signum, lambda *_: None)
 
 
 @pytest.fixture

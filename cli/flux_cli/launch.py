@@ -107,11 +107,14 @@ class _Launcher:
         self.failed = False
         self.deadline: float | None = None
         self.asked = False
+        self.forwarded = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            self.forwarded.append(signal.SIGHUP)
 
     def run(self, ranks: range) -> int:
         gc.collect()
         gc.freeze()
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in self.forwarded:
             signal.signal(signum, self._forward)
         self.watch(self.errors, self._read_errors)
         control = self.control = ControlSocket(os.path.join(self.options.attrs["rundir"], "start"), self)
@@ -209,7 +212,7 @@ class _Launcher:
                 os.close(member.pidfd)
         os.close(self.errors)
         self.control.close_in_child()
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in self.forwarded:
             signal.signal(signum, signal.SIG_DFL)
         _end_with_parent()
         if rank > 0:

@@ -52,7 +52,8 @@ class Config(Module):
         self._current = dict(self.conf)
         if self.rank == 0:
             self._warn(self._current)
-        self.flux.loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup: the initial program inherits it
+            self.flux.loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def stop(self) -> None:
         self.flux.loop.remove_signal_handler(signal.SIGHUP)

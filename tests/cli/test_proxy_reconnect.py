@@ -47,8 +47,8 @@ class Place:
         self.instances.append(Instance(size=1, attrs=attrs, args=[MINIMAL]).start())
         return self.instances[-1]
 
-    def run_proxy(self, *words: str) -> subprocess.Popen[str]:
-        command = [FLUX, "proxy", *words]
+    def run_proxy(self, *words: str, nohup: bool = False) -> subprocess.Popen[str]:
+        command = [*(["nohup"] if nohup else []), FLUX, "proxy", *words]
         self.proxy = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -110,9 +110,12 @@ def test_a_command_is_hung_up_on_when_the_broker_is_gone(place: Place) -> None:
     assert said.startswith(f"flux-proxy: {first.uri}: ")
 
 
-def test_a_command_is_let_be_with_nohup(place: Place) -> None:
+@pytest.mark.parametrize("by", ["the option", "the command"])
+def test_a_command_is_let_be_with_nohup(place: Place, by: str) -> None:
     first = place.start()
-    proxy = place.run_proxy("--nohup", first.uri, "sh", "-c", "echo ready; read line; exit 5")
+    options = ["--nohup"] if by == "the option" else []
+    words = ("sh", "-c", "echo ready; read line; exit 5")
+    proxy = place.run_proxy(*options, first.uri, *words, nohup=not options)
     assert place.line() == "ready"
     first.kill()
     assert proxy.stderr is not None

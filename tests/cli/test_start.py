@@ -126,6 +126,21 @@ def test_a_signal_ends_everything(signum: signal.Signals, status: signal.Signals
     assert left_behind(tmp_path) == []
 
 
+def test_what_nohup_ignores_is_ignored_by_all(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        ["nohup", FLUX, "start", "-s2", MINIMAL, "sh", "-c", "echo $$ $(flux getattr broker.pid); exec sleep 1000"],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for pid in (process.pid, *map(int, process.stdout.readline().split())):
+        os.kill(pid, signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT  # SIGTERM, or that of SIGHUP, had one been passed on
+    assert left_behind(tmp_path) == []
+
+
 def test_a_broker_killed_at_the_start_is_named_and_the_rest_ends(tmp_path: Path) -> None:
     result = start("-s3", MINIMAL, "--test-exit-timeout=1s", "sh", "-c",
                    "kill -9 $(FLUX_URI=${FLUX_URI%-0}-2 flux getattr broker.pid) && exec sleep 1000",

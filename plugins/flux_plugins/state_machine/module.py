@@ -271,7 +271,8 @@ class StateMachine(Module):
         program = self._program
         if program is None or program.process.returncode is not None:
             return
-        program.signal(self._stop_signal or signal.SIGHUP)
+        hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # else the program has inherited that
+        program.signal(self._stop_signal or (signal.SIGHUP if hangs_up else signal.SIGTERM))
         program.signal(signal.SIGCONT)
         kill = self.flux.call_later(_PROGRAM_GRACE, lambda: program.signal(signal.SIGKILL))
         await program.ended.wait()
