@@ -77,13 +77,3 @@ def test_processes_have_some_time_after_the_tasks(
     result = running.run("flux", "exec", "-j", jobid, "sh", "-c", script, stdin=subprocess.DEVNULL)
     assert (result.returncode, result.stdout) == (code, "told\n"), result.stderr
     assert running.run("flux", "job", "status", jobid).returncode == 0
-
-
-def test_a_job_may_ask_for_signatures(running: Instance) -> None:
-    jobid = running.run("flux", "submit", "-o", "rexec.sign-required", "sleep", "1000").stdout.strip()
-    running.run("flux", "job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
-    result = running.run("flux", "exec", "-j", jobid, "true", stdin=subprocess.DEVNULL)
-    assert result.returncode > 0
-    assert "Access denied" in result.stderr
-    running.run("flux", "cancel", jobid)
-    running.run("flux", "job", "wait-event", jobid, "clean")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flux.job.signed import decode
 from flux.job.submit import wrap_unsigned
-from flux_plugins.job_ingest.codec import decode
 from flux_plugins.job_ingest.validate import redacted
 
 
