@@ -14,6 +14,7 @@ from flux.stdio import decode_io, encode_io
 
 if TYPE_CHECKING:
     from flux.core.handle import Flux
+    from flux.rexec_signing import RequestSigner
     from flux.ring import RingRoute
     from flux.rpc import RPC
 
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 STDOUT, STDERR, CHANNEL, WRITE_CREDIT, WAITABLE = 1, 2, 4, 8, 16
+
+Request = str | dict[str, Any]
+"""The payload of a request: encoded, or in signed form."""
 
 OUTPUT_WINDOW = 1 << 20
 """Bytes of output that a process may be ahead of us, where the server knows such a limit."""
@@ -77,7 +81,7 @@ def attach_request(pid: int = -1, label: str | None = None, flags: int = STDOUT 
     return json.dumps({"pid": pid, "flags": flags, **({} if label is None else {"label": label})})
 
 
-def start_background(flux_handle: Flux | RingRoute, request: str, nodeid: int, service: str = "rexec") -> RPC:
+def start_background(flux_handle: Flux | RingRoute, request: Request, nodeid: int, service: str = "rexec") -> RPC:
     """Start a process that nobody listens to; the RPC's payload is {"type": "started", "pid": PID}."""
     return flux_handle.rpc(f"{service}.exec", request, nodeid=nodeid)
 
@@ -90,6 +94,8 @@ class RemoteProcess:
         request: of `exec_request`, `attach_request` or `resume_request`. method: "exec", "attach" or "resume", to go
             with it.
         rank: of the broker. service: name of the subprocess server.
+        sign: brings requests into signed form for a server that asks for it (`flux.rexec_signing.signer_for`);
+            the first one is in it already.
         on_output: called with (process, stream, data, eof).
         on_credit: called with (process) when the process can take more input.
         on_end: called once with (process) at its end; `error` or `status` says how it ended.
@@ -103,11 +109,12 @@ class RemoteProcess:
     def __init__(
         self,
         flux_handle: Flux | RingRoute,
-        request: str,
+        request: Request,
         rank: int,
         *,
         service: str = "rexec",
         method: str = "exec",
+        sign: RequestSigner | None = None,
         on_output: Callable[[RemoteProcess, str, bytes, bool], Any],
         on_end: Callable[[RemoteProcess], Any],
         on_started: Callable[[RemoteProcess], Any] | None = None,
@@ -121,7 +128,7 @@ class RemoteProcess:
         self.error: FluxError | None = None
         self.credit = 0
         self.ended = False
-        self._flux = flux_handle
+        self._flux, self._sign = flux_handle, sign
         self._on_output, self._on_end = on_output, on_end
         self._on_started, self._on_credit = on_started, on_credit
         self._window = self._taken = 0
@@ -145,11 +152,11 @@ class RemoteProcess:
             return
         self.credit -= len(data)
         request = {"matchtag": self._matchtag, "io": encode_io(stream, "0", data, eof)}
-        self._flux.notify(f"{self.service}.write", request, self.rank)
+        self._flux.notify(*self._addressed("write", request))
 
     def kill(self, signum: int) -> RPC:
         """Signal the process and its group."""
-        return self._flux.rpc(f"{self.service}.kill", {"pid": self.pid, "signum": signum}, nodeid=self.rank)
+        return self._flux.rpc(*self._addressed("kill", {"pid": self.pid, "signum": signum}))
 
     def let_go(self) -> None:
         """Follow it no more; of a process with an heir, what was taken of its output is not sent to that one again."""
@@ -198,8 +205,13 @@ class RemoteProcess:
     def _grant(self) -> None:
         if self._taken:
             credit = {"matchtag": self._matchtag, "count": self._taken}
-            self._flux.notify(f"{self.service}.credit", credit, self.rank)
+            self._flux.notify(*self._addressed("credit", credit))
             self._taken = 0
+
+    def _addressed(self, method: str, request: dict[str, Any]) -> tuple[str, dict[str, Any], int]:
+        """Topic, payload and rank of a request."""
+        topic = f"{self.service}.{method}"
+        return topic, request if self._sign is None else self._sign(topic, request), self.rank
 
 
 def launch_exitcode(error: FluxError) -> int:

@@ -1,6 +1,7 @@
 """Background processes on any broker of the instance: start, list, signal, await (RFC 42; flux-sproc(1)).
 
-For processes whose input and output a program handles itself see `flux.rexec`.
+For processes whose input and output a program handles itself see `flux.rexec`. Requests are signed where the server
+asks for it (`flux.rexec_signing`); the argument `sign` says otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flux.constants import FLUX_NODEID_ANY
 from flux.rexec import WAITABLE, exec_request
+from flux.rexec_signing import RequestSigner, signer_for
 from flux.rpc import RPC
 from flux.stdio import decode_io
 
@@ -118,6 +120,7 @@ def rexec_bg(
     waitable: bool = False,
     service: str = "rexec",
     nodeid: int = FLUX_NODEID_ANY,
+    sign: bool | None = None,
 ) -> SubprocessBackgroundRexecRPC:
     """Start a process in the background. The rest is as for command_create().
 
@@ -129,7 +132,7 @@ def rexec_bg(
     such broker; EPERM not the instance owner.
     """
     request = exec_request(command, cwd=cwd, env=env, label=label, flags=WAITABLE if waitable else 0)
-    return SubprocessBackgroundRexecRPC(handle, f"{service}.exec", request, nodeid=int(nodeid))
+    return SubprocessBackgroundRexecRPC(handle, *_addressed(handle, service, "exec", request, sign), nodeid=int(nodeid))
 
 
 def kill(
@@ -139,9 +142,11 @@ def kill(
     label: str | None = None,
     service: str = "rexec",
     nodeid: int = FLUX_NODEID_ANY,
+    sign: bool | None = None,
 ) -> RPC:
     """Signal the process that has an id or a label. Errors, when the result is got: ESRCH there is none."""
-    return RPC(handle, f"{service}.kill", {**_named(pid, label), "signum": int(signum)}, nodeid=int(nodeid))
+    request = {**_named(pid, label), "signum": int(signum)}
+    return RPC(handle, *_addressed(handle, service, "kill", request, sign), nodeid=int(nodeid))
 
 
 def wait(
@@ -150,9 +155,10 @@ def wait(
     label: str | None = None,
     service: str = "rexec",
     nodeid: int = FLUX_NODEID_ANY,
+    sign: bool | None = None,
 ) -> SubprocessWaitRPC:
     """Await the end of a waitable process. Errors, when it is got: ESRCH there is none; ECHILD it is not waitable."""
-    return SubprocessWaitRPC(handle, f"{service}.wait", _named(pid, label), nodeid=int(nodeid))
+    return SubprocessWaitRPC(handle, *_addressed(handle, service, "wait", _named(pid, label), sign), nodeid=int(nodeid))
 
 
 def _named(pid: int | None, label: str | None) -> dict[str, Any]:
@@ -161,6 +167,17 @@ def _named(pid: int | None, label: str | None) -> dict[str, Any]:
     return {"pid": -1, "label": label} if pid is None else {"pid": int(pid)}
 
 
-def list(handle: Flux, service: str = "rexec", nodeid: int = FLUX_NODEID_ANY) -> SubprocessListRPC:
+def list(
+    handle: Flux, service: str = "rexec", nodeid: int = FLUX_NODEID_ANY, sign: bool | None = None
+) -> SubprocessListRPC:
     """Ask for the processes of a broker."""
-    return SubprocessListRPC(handle, f"{service}.list", {}, nodeid=int(nodeid))
+    return SubprocessListRPC(handle, *_addressed(handle, service, "list", {}, sign), nodeid=int(nodeid))
+
+
+def _addressed(
+    handle: Flux, service: str, method: str, request: str | dict[str, Any], sign: bool | None
+) -> tuple[str, str | dict[str, Any]]:
+    """Topic and payload of a request."""
+    topic = f"{service}.{method}"
+    signer = (RequestSigner(handle) if sign else None) if sign is not None else signer_for(handle, service)
+    return topic, request if signer is None else signer(topic, request)

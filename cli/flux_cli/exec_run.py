@@ -9,6 +9,7 @@ import time
 
 from flux.idset import IDset
 from flux.rexec import RemoteProcess, attach_request, exec_request
+from flux.rexec_signing import signer_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from flux.core.handle import Flux
     from flux.errors import FluxError
+    from flux.rexec import Request
     from flux.ring import RingRoute
 
 __all__ = ["ExecRun", "complain"]
@@ -72,6 +74,9 @@ class ExecRun:
 
     def _start(self) -> None:
         method, request = self._request()
+        sign = signer_for(self._handle, self._args.service)
+        if sign is not None:
+            request = sign(f"{self._args.service}.{method}", request)
         for rank in self._ranks:
             process = RemoteProcess(
                 self._way,
@@ -79,6 +84,7 @@ class ExecRun:
                 rank,
                 service=self._args.service,
                 method=method,
+                sign=sign,
                 on_output=self._output,
                 on_end=self._ended,
                 on_credit=self._credit,
@@ -87,7 +93,7 @@ class ExecRun:
         if method == "exec":
             self._stdin = InputFan(self._reactor, self._processes, self._args.noinput)
 
-    def _request(self) -> tuple[str, str]:
+    def _request(self) -> tuple[str, Request]:
         if not self._args.attach:
             cwd = self._args.dir or os.getcwd()
             return "exec", exec_request(self._args.command, cwd=cwd, label=self._args.label)

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.core.handle import Flux
     from flux.idset import IDset
+    from flux.rexec import Request
     from flux.ring import RingRoute
 
 EX_NOHOST = 68
@@ -24,7 +25,7 @@ def command(argv: list[str]) -> int:
         ranks = _job_targets(handle, args) if args.jobid is not None else targets(handle, args.rank, args.exclude)
         way = _way(handle, args)
         if args.bg:
-            return _background(way, args, ranks)
+            return _background(handle, way, args, ranks)
         from flux_cli.exec_run import ExecRun
 
         return ExecRun(handle, args, ranks, way).run()
@@ -116,13 +117,17 @@ def _idset(text: str, option: str) -> IDset:
         die(f"{option}: {exc}")
 
 
-def _background(way: Flux | RingRoute, args: argparse.Namespace, ranks: IDset) -> int:
+def _background(handle: Flux, way: Flux | RingRoute, args: argparse.Namespace, ranks: IDset) -> int:
     from flux.errors import FluxError
     from flux.rexec import WAITABLE, exec_request, start_background
+    from flux.rexec_signing import signer_for
     from flux_cli.exec_run import complain
 
     flags = WAITABLE if args.waitable else 0
-    request = exec_request(args.command, cwd=args.dir or os.getcwd(), label=args.label, flags=flags)
+    request: Request = exec_request(args.command, cwd=args.dir or os.getcwd(), label=args.label, flags=flags)
+    sign = signer_for(handle, args.service)
+    if sign is not None:
+        request = sign(f"{args.service}.exec", request)
     code = 0
     for rank, rpc in [(rank, start_background(way, request, rank, args.service)) for rank in ranks]:
         try:

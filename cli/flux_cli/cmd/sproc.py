@@ -31,9 +31,11 @@ def _server_arguments(parser: Parser) -> None:
 
 def _call(handle: Flux, args: argparse.Namespace, method: str, payload: Any = None) -> Any:
     from flux.message import NODEID_ANY
+    from flux.rexec_signing import signer_for
 
     nodeid = NODEID_ANY if args.rank is None else args.rank
-    return handle.rpc(f"{args.service}.{method}", payload or {}, nodeid=nodeid).get()
+    topic, sign = f"{args.service}.{method}", signer_for(handle, args.service)
+    return handle.rpc(topic, payload or {} if sign is None else sign(topic, payload or {}), nodeid=nodeid).get()
 
 
 def _named(text: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,15 +16,14 @@ from flux.constants import (
     FLUX_JOB_WAITABLE,
 )
 from flux.errors import FluxError, ProtocolError
-from flux.job.signing import allowed_types
+from flux.job.signed import decode
+from flux.job.signing import verify
 from flux.message import ROLE_OWNER, Message
-from flux_plugins.job_ingest.codec import SignedJobspec, decode
 
 __all__ = ["SubmitRequest", "check_request", "redacted", "unwrap"]
 
 _FLAGS = FLUX_JOB_DEBUG | FLUX_JOB_WAITABLE | FLUX_JOB_NOVALIDATE
 _OWNERS_FLAGS = {FLUX_JOB_WAITABLE: "FLUX_JOB_WAITABLE", FLUX_JOB_NOVALIDATE: "novalidate"}
-_MAX_TTL = 1209600  # seconds: how long flux-security lets a signature live
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -61,14 +59,17 @@ def unwrap(msg: Message, req: SubmitRequest, conf: Mapping[str, Any]) -> dict[st
 
     Raises:
         FluxError: EINVAL for a bad J, EPERM when it is not the sender's, too old or of a type that is not allowed,
-            ENOTSUP without what the type takes; see `flux.job.munge.verify`, `flux.job.curve.verify`.
+            ENOTSUP without what the type takes; see `flux.job.signing.verify`.
     """
     try:
         signed = decode(req.J)
     except ValueError as exc:
         raise FluxError(errno.EINVAL, f"could not unwrap jobspec: Invalid argument: {exc}") from None
     if signed.mechanism != "none":
-        _verify(signed, conf.get("sign") or {})
+        try:
+            verify(signed, conf.get("sign") or {})
+        except FluxError as exc:
+            raise FluxError(exc.errno, f"could not unwrap jobspec: {exc}") from None
     elif not msg.rolemask & ROLE_OWNER:
         raise FluxError(errno.EPERM, "only instance owner can use sign-type=none")
     if signed.userid != msg.userid:
@@ -80,41 +81,6 @@ def unwrap(msg: Message, req: SubmitRequest, conf: Mapping[str, Any]) -> dict[st
     except (ValueError, TypeError) as exc:
         raise FluxError(errno.EINVAL, str(exc)) from None
     return jobspec
-
-
-def _verify(signed: SignedJobspec, table: Mapping[str, Any]) -> None:
-    from flux.util import parse_fsd
-
-    if signed.mechanism not in allowed_types(table):
-        text = f"signatures of type {signed.mechanism} are not allowed here: sign.allowed-types"
-        raise FluxError(errno.EPERM, text)
-    try:
-        made = _VERIFY[signed.mechanism](signed, table)
-    except FluxError as exc:
-        raise FluxError(exc.errno, f"could not unwrap jobspec: {exc}") from None
-    if time.time() - made > parse_fsd(str(table.get("max-ttl", _MAX_TTL))):
-        raise FluxError(errno.EPERM, "the signature is older than sign.max-ttl allows")
-
-
-def _verify_munge(signed: SignedJobspec, table: Mapping[str, Any]) -> int:
-    """When it was signed, as MUNGE has it."""
-    from flux.job.munge import verify
-
-    found = verify(signed.signed, signed.signature, (table.get("munge") or {}).get("socket-path", ""))
-    if found.userid != signed.userid:
-        raise FluxError(errno.EPERM, f"munge userid={found.userid} != signer={signed.userid}")
-    return found.time
-
-
-def _verify_curve(signed: SignedJobspec, table: Mapping[str, Any]) -> int:
-    """When it was signed, as the signer has it."""
-    from flux.job.curve import PUBLIC, verify
-
-    verify(signed.signed, signed.signature, signed.userid, (table.get("curve") or {}).get("public-key", PUBLIC))
-    return signed.time
-
-
-_VERIFY = {"munge": _verify_munge, "curve": _verify_curve}
 
 
 def redacted(jobspec: dict[str, Any]) -> dict[str, Any]:

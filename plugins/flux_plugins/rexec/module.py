@@ -149,7 +149,7 @@ class Rexec(Module):
         if self._stopping:
             raise FluxError(errno.ENOSYS, "subprocess server is shutting down")
         if req.signature:
-            raise FluxError(errno.EPERM, "signed requests cannot be checked here: send them without a signature")
+            raise FluxError(errno.EPERM, "a broker takes no signed requests, only those of its owner: send it without")
         if not cmd.cmdline:
             raise FluxError(errno.EPROTO, "command string is empty")
         if cmd.label is not None and any(process.label == cmd.label for process in self._processes):

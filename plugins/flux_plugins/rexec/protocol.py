@@ -65,7 +65,8 @@ class ExecRequest(Struct):
     Attributes:
         output_window: bytes of output that may be on their way before the client has granted more by `credit`;
             0 for no such limit. A server that knows it repeats it in its "started" response.
-        signature: RFC 39, refused: it takes flux-security to check one.
+        signature: RFC 39, refused: a broker runs processes of its own user alone, whom the connection shows; what asks
+            for signatures is the server of a job's shells.
         resumable: a name by which the client may take the request up again with `resume`; needs an output_window.
         heir: with resumable: the process does not end with its client, and whoever names this heir may resume.
     """

@@ -15,6 +15,7 @@ from flux.core.reactor import Timer
 from flux.errors import FluxError
 from flux.hooks.shell import DEFERRED, hookimpl
 from flux.message import FLAG_STREAMING, Message
+from flux.rexec_signing import is_required_by, verify_request
 from flux.rpc import RPC
 from flux.util import parse_fsd
 
@@ -46,8 +47,7 @@ class Rexec:
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
         self._timeout = _shutdown_timeout(shell.options.get("rexec-shutdown-timeout", _TIMEOUT))
-        asked = shell.options.get("rexec")
-        self._needs_signature = isinstance(asked, dict) and bool(asked.get("sign-required"))
+        self._needs_signature = is_required_by(shell.options)
         self._rank = shell.job.nodes[shell.rank].rank
         self._prefix = f"{shell.service}:"
         for method in ("exec", "kill", "wait"):
@@ -88,9 +88,7 @@ class Rexec:
 
     def _pass_on(self, msg: Message) -> Any:
         method = msg.topic.rpartition(".")[2]
-        payload = dict(msg.payload)
-        if self._needs_signature:
-            raise FluxError(errno.EPERM, "Access denied: rexec.sign-required is set, and no signature can be checked")
+        payload = self._request(msg)
         if method == "exec":
             payload["cmd"] = self._labelled(payload["cmd"])
         else:
@@ -100,6 +98,16 @@ class Rexec:
             self._streams[msg.sender, msg.matchtag] = _Stream(rpc)
         rpc.then(self._answer, msg)
         return DEFERRED
+
+    def _request(self, msg: Message) -> dict[str, Any]:
+        """What is asked for: what is signed, where there is a signature (RFC 42, Request Authentication)."""
+        payload = dict(msg.payload or {})
+        if "signature" in payload:
+            return verify_request(payload["signature"], msg.topic, self._shell.flux.conf_get("sign", {}))
+        if self._needs_signature:
+            text = "request signature required: the job's option rexec.sign-required asks for signed requests (RFC 42)"
+            raise FluxError(errno.EPERM, text)
+        return payload
 
     def _call(self, method: str, payload: dict[str, Any], flags: int = 0) -> RPC:
         return RPC(self._shell.flux, f"rexec.{method}", payload, self._rank, flags)
@@ -115,13 +123,14 @@ class Rexec:
         return payload
 
     def _pass_on_to_stream(self, msg: Message) -> Any:
-        payload = msg.payload
+        payload = self._request(msg)
         stream = self._streams.get((msg.sender, payload["matchtag"]))
         if stream is not None:
             self._notify(msg.topic.rpartition(".")[2], {**payload, "matchtag": stream.rpc.matchtag})
         return DEFERRED
 
     def _list(self, msg: Message) -> Any:
+        self._request(msg)
         self._call("list", {}).then(self._listed, msg)
         return DEFERRED
 
