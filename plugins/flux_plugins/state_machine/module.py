@@ -17,8 +17,9 @@ from flux.constants import FLUX_NODEID_UPSTREAM, FLUX_USERID_UNKNOWN
 from flux.errors import FluxError
 from flux.idset import IDset
 from flux.message import FLAG_STREAMING, Message
-from flux.module import DEFERRED, USER, Module, Subscribers, request
+from flux.module import DEFERRED, USER, Module, request
 from flux_plugins.state_machine.environment import child_environment
+from flux_plugins.state_machine.followers import Followers
 from flux_plugins.state_machine.machine import EVENTS, Action, LifeCycle, State
 from flux_plugins.state_machine.notify import Supervisor
 from flux_plugins.state_machine.program import InitialProgram
@@ -55,9 +56,7 @@ class StateMachine(Module):
     def __init__(self) -> None:
         self.life = LifeCycle()
         self._since = time.monotonic()
-        self._monitors: dict[tuple[str, int], int] = {}
-        self._subscribers = Subscribers(self, on_drop=lambda msg: self._forget(msg))
-        self._waiting: list[Message] = []
+        self._followers = Followers(self)
         self._program: InitialProgram | None = None
         self._parent_monitor: Any = None
         self._stop_signal = 0
@@ -92,7 +91,7 @@ class StateMachine(Module):
         self.log.info(f"{event}: {before.label}->{self.life.state.label} {now - self._since:.4f}s")
         self._since = now
         self._initialized |= self.life.state is State.QUORUM
-        self._announce()
+        self._followers.tell(self.life.state)
         self._tell_supervisor()
         if action is not None:
             self.spawn(self._perform(action), action.name.lower())
@@ -121,19 +120,6 @@ class StateMachine(Module):
         except FluxError as exc:
             self.log.error(f"{action.name.lower()}: {exc}")
             self.post(_FAILED.get(action, "panic"))
-
-    def _announce(self) -> None:
-        state = self.life.state
-        for msg in self._subscribers:
-            self.respond(msg, {"state": int(state)})
-            if state >= self._monitors.get((msg.sender, msg.matchtag), State.EXIT):
-                self._subscribers.discard(msg)
-                self._forget(msg)
-                self.flux.respond_error(msg, errno.ENODATA)
-        if state >= State.RUN:
-            waiting, self._waiting = self._waiting, []
-            for msg in waiting:
-                self._answer_wait(msg)
 
     # -- what each state does; names are those of `Action`
 
@@ -321,32 +307,15 @@ class StateMachine(Module):
 
     @request("wait", allow=USER)
     def wait(self, msg: Message) -> Any:
-        if self.life.state < State.RUN:
-            self._waiting.append(msg)
-        else:
-            self._answer_wait(msg)
+        self._followers.wait(msg, self.life.state)
         return DEFERRED
-
-    def _answer_wait(self, msg: Message) -> None:
-        if self.life.state is State.RUN:
-            self.respond(msg)
-        else:
-            self.flux.respond_error(msg, errno.ENOENT, "broker has surpassed RUN state")
 
     @request("monitor", streaming="optional", payload=MonitorRequest)
     def monitor(self, msg: Message, req: MonitorRequest) -> Any:
-        state = {"state": int(self.life.state)}
         if not msg.is_streaming:
-            return state
-        self.respond(msg, state)
-        if self.life.state >= req.final:
-            raise FluxError(errno.ENODATA)
-        self._monitors[msg.sender, msg.matchtag] = req.final
-        self._subscribers.add(msg)
+            return {"state": int(self.life.state)}
+        self._followers.follow(msg, self.life.state, req.final)
         return DEFERRED
-
-    def _forget(self, msg: Message) -> None:
-        self._monitors.pop((msg.sender, msg.matchtag), None)
 
     @request("post", payload=PostRequest)
     def post_event(self, _msg: Message, req: PostRequest) -> Any:
@@ -381,10 +350,10 @@ class StateMachine(Module):
         return DEFERRED
 
     def disconnected(self, sender: str) -> None:
-        self._waiting = [msg for msg in self._waiting if msg.sender != sender]
+        self._followers.drop(sender)
 
     def stop(self) -> None:
-        self._subscribers.end()
+        self._followers.end()
 
 
 _PROGRAM_GRACE = 5.0  # seconds
