@@ -74,6 +74,7 @@ class Allocation:
         self._presence = presence
         self._timer: Any = None
         self._killed = IDset()
+        self._told_lost = IDset()
         self._release_at_once = work.release_after == 0
         self._name = encode(work.id)
         self._hosts = dict(zip(self.remaining.ranks, self.remaining.nodelist, strict=False))
@@ -160,7 +161,9 @@ class Allocation:
         rank = process.rank
         if rank not in self._command.waiting:
             return
-        self._manager.log.error(f"housekeeping: {self._where(rank)} {self._name}: lost, to be done again")
+        if process.pid or rank not in self._told_lost:  # else another try that has not reached it
+            self._told_lost.set(rank)
+            self._manager.log.error(f"housekeeping: {self._where(rank)} {self._name}: lost, to be done again")
         if rank in self._presence:
             self._manager.flux.call_later(_RETRY, lambda: self.go_on([rank]))
         self._progress()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import flux
 from flux.testing import Instance, wait_for
 
 CONFIG = """
@@ -33,8 +34,8 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def instance(site: Path, size: int, *args: str) -> Instance:
-    return Instance(size, attrs={"statedir": f"{site}/state"}, args=[f"--config-path={site}/conf.toml", *args])
+def instance(site: Path, size: int, *args: str, **attrs: str) -> Instance:
+    return Instance(size, attrs={"statedir": f"{site}/state", **attrs}, args=[f"--config-path={site}/conf.toml", *args])
 
 
 def lines(site: Path, name: str) -> int:
@@ -45,6 +46,11 @@ def lines(site: Path, name: str) -> int:
 def pending(running: Instance, what: str = "pending") -> str:
     stats: dict[str, Any] = running.handle().rpc("job-manager.stats-get").get()["housekeeping"]["running"]
     return ",".join(entry[what] for entry in stats.values())
+
+
+def online(handle: flux.Flux) -> str:
+    members: str = handle.rpc("groups.get", {"name": "broker.online"}).get()["members"]
+    return members
 
 
 def test_what_an_instance_was_doing_is_done_when_it_comes_back(site: Path) -> None:
@@ -62,7 +68,7 @@ def test_what_an_instance_was_doing_is_done_when_it_comes_back(site: Path) -> No
 
 
 def test_a_node_that_is_lost_does_not_keep_the_others(site: Path) -> None:
-    with instance(site, 2) as running:
+    with instance(site, 2, "--test-exit-mode=leader") as running:
         assert running.run("flux", "run", "-N2", "true").returncode == 0
         wait_for(lambda: lines(site, "begun") == 2, what="housekeeping on two nodes")
         os.kill(running.broker_pid(1), signal.SIGKILL)
@@ -72,6 +78,25 @@ def test_a_node_that_is_lost_does_not_keep_the_others(site: Path) -> None:
         wait_for(lambda: pending(running, "allocated") == "1", what="the release of the other node")
         assert running.run("flux", "housekeeping", "kill", "--targets=1").returncode == 0
         wait_for(lambda: not pending(running), what="the end of the wait for the lost one")
+
+
+def test_a_node_that_cannot_be_reached_is_told_of_once(site: Path) -> None:
+    chain = {"tbon.topo": "kary:1", "tbon.reparent-timeout": "3s"}
+    with instance(site, 3, **chain) as running:
+        assert running.run("flux", "run", "-N3", "true").returncode == 0
+        wait_for(lambda: lines(site, "begun") == 3, what="housekeeping on three nodes")
+        last = running.broker_pid(2)
+        os.kill(last, signal.SIGSTOP)  # it does not come under another parent
+        os.kill(running.broker_pid(1), signal.SIGKILL)
+        handle = running.handle()
+        try:
+            wait_for(lambda: online(handle) == "0", 60, "the end of the wait for rank 2")
+        finally:
+            os.kill(last, signal.SIGCONT)
+        said = [line for line in running.run("flux", "dmesg").stdout.splitlines() if "lost, to be done again" in line]
+        assert [sum(f"(rank {rank})" in line for line in said) for rank in (1, 2)] == [1, 1], said
+        assert running.run("flux", "housekeeping", "kill", "--all").returncode == 0
+        wait_for(lambda: not pending(running), what="the end of housekeeping")
 
 
 def test_it_outlives_a_job_manager_that_is_killed(site: Path) -> None:
