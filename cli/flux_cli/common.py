@@ -27,6 +27,7 @@ __all__ = [
     "die",
     "dispatch",
     "open_flux",
+    "parse_duration",
     "parse_json_object",
     "parse_nodeid",
     "print_json",
@@ -190,6 +191,16 @@ def parse_nodeid(text: str) -> int:
     if not text.isdecimal() or int(text) >= NODEID_UPSTREAM:
         raise argparse.ArgumentTypeError(f"'{text}' is no rank: a number, any or upstream is")
     return int(text)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Flux standard duration such as 1.5h (RFC 23; an argparse type)."""
+    from flux.util import parse_fsd
+
+    try:
+        return parse_fsd(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def parse_json_object(text: str) -> Any:

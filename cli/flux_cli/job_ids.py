@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.job.JobID import JobID
 
-__all__ = ["no_such_job", "parse_duration", "parse_id"]
+__all__ = ["no_such_job", "parse_id"]
 
 
 def parse_id(text: str) -> JobID:
@@ -22,18 +22,6 @@ def parse_id(text: str) -> JobID:
     try:
         return JobID(text)
     except (ValueError, OverflowError) as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a Flux standard duration such as 1.5h (RFC 23; an argparse type)."""
-    import argparse
-
-    from flux.util import parse_fsd
-
-    try:
-        return parse_fsd(text)
-    except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
 
 

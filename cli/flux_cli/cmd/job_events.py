@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flux_cli.common import CommandError, Parser, die, open_flux
-from flux_cli.job_ids import parse_duration, parse_id
+from flux_cli.common import CommandError, Parser, die, open_flux, parse_duration
+from flux_cli.job_ids import parse_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

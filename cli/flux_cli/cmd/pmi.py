@@ -14,7 +14,7 @@ from flux.errors import FluxError
 from flux.idset import IDset
 from flux.pmi.client import PMIClient
 from flux.pmi.connect import LIBRARIES, connect, has_pmi, library_of
-from flux_cli.common import Parser, die
+from flux_cli.common import Parser, die, parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _parser() -> Parser:
     parser.add_argument("operation", choices=tuple(_OPERATIONS), metavar="OPERATION", help=", ".join(_OPERATIONS))
     parser.add_argument("keys", nargs="*", metavar="KEY", help="get: keys to look up")
     parser.add_argument("--method", metavar="METHOD", default="", help=f"{_METHODS}; default: what the environment has")
-    parser.add_argument("-t", "--timeout", type=_duration, metavar="FSD", help="end with an error after that time")
+    parser.add_argument("-t", "--timeout", type=parse_duration, metavar="FSD", help="end with an error after that time")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each call")
     parser.add_argument("--count", type=int, default=1, metavar="N", help="exchange: how often (1)")
     parser.add_argument("--ranks", type=_ranks, default=IDset("0"), help="get: which ranks print, or all (0)")
@@ -124,15 +124,6 @@ def _parser() -> Parser:
     parser.add_argument("--test-abort", type=int, metavar="RANK", help="barrier: RANK ends the program instead")
     parser.add_argument("--test-timing", action="store_true", help="barrier: meet once, then tell how long one takes")
     return parser
-
-
-def _duration(text: str) -> float:
-    from flux.util import parse_fsd
-
-    try:
-        return parse_fsd(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _ranks(text: str) -> IDset | None:

@@ -6,8 +6,7 @@ import argparse
 import errno
 import sys
 
-from flux_cli.common import Action, Parser, die, dispatch, open_flux
-from flux_cli.job_ids import parse_duration
+from flux_cli.common import Action, Parser, die, dispatch, open_flux, parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from flux_cli.common import Action, Parser, die, dispatch, open_flux, warn
+from flux_cli.common import Action, Parser, die, dispatch, open_flux, parse_duration, warn
 
 if TYPE_CHECKING:
     from flux.idset import IDset
@@ -293,15 +293,6 @@ def _request(method: str, payload: dict[str, Any]) -> None:
 # -- eventlog and reload
 
 
-def _duration(text: str) -> float:
-    from flux.util import parse_fsd
-
-    try:
-        return parse_fsd(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
-
-
 def _eventlog_arguments(parser: Parser) -> None:
     parser.add_argument("-f", "--format", default="text", choices=("text", "json"))
     times = ("raw", "iso", "offset", "human")
@@ -312,7 +303,7 @@ def _eventlog_arguments(parser: Parser) -> None:
     parser.add_argument("-w", "--wait", metavar="EVENT", help="go on until this event is posted")
     add = parser.add_argument
     add("-m", "--match-context", action="append", default=[], metavar="KEY=VAL", help="with -w: one that has this")
-    add("-t", "--timeout", type=_duration, metavar="FSD", help="with -w: for at most this time")
+    add("-t", "--timeout", type=parse_duration, metavar="FSD", help="with -w: for at most this time")
     add("-i", "--include", metavar="TARGETS", help="only what is about these ranks (idset) or hosts (hostlist)")
 
 

@@ -7,7 +7,7 @@ import sys
 from errno import ENODATA
 
 from flux.message import FLAG_STREAMING, NODEID_ANY
-from flux_cli.common import Parser, open_flux, parse_json_object, parse_nodeid
+from flux_cli.common import Parser, open_flux, parse_duration, parse_json_object, parse_nodeid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,18 +37,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("-n", "--noresponse", action="store_true", help="do not ask for a response")
     parser.add_argument("-s", "--streaming", action="store_true", help="print responses, one a line, until they end")
-    parser.add_argument("-t", "--timeout", type=_duration, default=-1.0, metavar="FSD", help="longest wait for each")
+    parser.add_argument(
+        "-t", "--timeout", type=parse_duration, default=-1.0, metavar="FSD", help="longest wait for each"
+    )
     parser.add_argument("-R", "--raw", action="store_true", help="send and print payloads that are no JSON as they are")
     return parser
-
-
-def _duration(text: str) -> float:
-    from flux.util import parse_fsd
-
-    try:
-        return parse_fsd(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _payload(args: argparse.Namespace) -> Any:
