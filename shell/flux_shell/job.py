@@ -55,11 +55,11 @@ class Job:
         self.cwd: str = system.get("cwd") or ""
         self.name: str = _table(system, "job").get("name", "")
         try:
-            self.command: list[str] = [str(arg) for arg in jobspec["tasks"][0]["command"]]
+            self.command = _command(jobspec)
             self.nodes: list[Node] = nodes_of(r)
             self.counts = count_tasks(jobspec, self.nodes, self.options)
-        except (LayoutError, KeyError, IndexError, TypeError) as exc:
-            raise JobError(str(exc) or type(exc).__name__) from None
+        except LayoutError as exc:
+            raise JobError(str(exc)) from None
         self.ntasks = sum(self.counts)
         self.taskmap = TaskMap.block(self.counts)
         if not self.ntasks:
@@ -91,6 +91,13 @@ class Job:
     def task_ranks(self, shell_rank: int) -> list[int]:
         """Global ranks of a shell's tasks."""
         return list(self.taskmap.taskids(shell_rank))
+
+
+def _command(jobspec: Mapping[str, Any]) -> list[str]:
+    try:
+        return [str(arg) for arg in jobspec["tasks"][0]["command"]]
+    except (KeyError, IndexError, TypeError):
+        raise JobError("jobspec has no tasks[0].command: a list of the program and its arguments") from None
 
 
 def _table(obj: Mapping[str, Any], *path: str) -> Mapping[str, Any]:

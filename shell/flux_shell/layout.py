@@ -49,7 +49,7 @@ class Slot(NamedTuple):
     """What the jobspec says of task slots.
 
     Attributes:
-        slots: in each node when per_node, else of the job.
+        slots: in each node when per_node, else of the job: the least number of them when they are a range.
         cores: cores of each slot. nodes: nodes of each slot, 0 when a slot is part of a node.
     """
 
@@ -57,6 +57,7 @@ class Slot(NamedTuple):
     per_node: bool
     cores: int
     nodes: int
+    is_range: bool = False
 
 
 def count_tasks(jobspec: Mapping[str, Any], nodes: Sequence[Node], options: Mapping[str, Any]) -> list[int]:
@@ -82,14 +83,17 @@ def count_tasks(jobspec: Mapping[str, Any], nodes: Sequence[Node], options: Mapp
     raise LayoutError(f"tasks[0].count must have per_slot or total, not {', '.join(count) or 'nothing'}")
 
 
-def _find_slot(resources: Sequence[Mapping[str, Any]], outer: int, in_node: bool) -> Slot | None:
+def _find_slot(
+    resources: Sequence[Mapping[str, Any]], outer: int, in_node: bool, in_range: bool = False
+) -> Slot | None:
     for res in resources:
         kind, count = res["type"], least_count(res.get("count", 1))
+        is_range = in_range or not isinstance(res.get("count", 1), int)
         if kind == "slot":
             inner = dict(_inside(res.get("with", ()), 1))
             nodes = inner.get("node", 0)
-            return Slot(count if in_node else outer * count, in_node, inner.get("core", 0), nodes)
-        found = _find_slot(res.get("with", ()), outer * count, in_node or kind == "node")
+            return Slot(count if in_node else outer * count, in_node, inner.get("core", 0), nodes, is_range)
+        found = _find_slot(res.get("with", ()), outer * count, in_node or kind == "node", is_range)
         if found is not None:
             return found
     return None
@@ -118,7 +122,8 @@ def _slots(slot: Slot, nodes: Sequence[Node]) -> list[int]:
         return [int(i % slot.nodes == 0) for i in range(len(nodes))]
     if not slot.cores:
         return _deal(slot.slots, [node.ncores for node in nodes])
-    return [node.ncores // slot.cores for node in nodes]
+    room = [node.ncores // slot.cores for node in nodes]
+    return room if slot.is_range or sum(room) <= slot.slots else _deal(slot.slots, room)
 
 
 def _per_resource(option: Any, nodes: Sequence[Node]) -> list[int]:

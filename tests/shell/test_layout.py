@@ -48,6 +48,14 @@ def test_slots_in_nodes_and_nodes_in_slots() -> None:
     assert count_tasks(spec([whole]), nodes, {}) == [1, 1]
 
 
+def test_more_resources_than_were_asked_for_make_no_more_tasks() -> None:
+    nodes = nodes_of(resources([4, 4]))
+    assert count_tasks(spec([slot(3, 1)]), nodes, {}) == [2, 1]
+    span = {"min": 2, "max": 8, "operator": "+", "operand": 1}
+    for count in (span, "2-8"):
+        assert count_tasks(spec([{**slot(2, 1), "count": count}]), nodes, {}) == [4, 4]
+
+
 @pytest.mark.parametrize(("option", "expected"), [("node", [2, 2]), ("core", [6, 2])])
 def test_per_resource_replaces_the_slots(option: str, expected: list[int]) -> None:
     nodes = nodes_of(resources([3, 1]))
