@@ -70,7 +70,8 @@ def test_events(cron: Cron, running: Instance) -> None:
     for _ in range(3):
         handle.event_publish("cron.test")
     assert finished(cron, id)["stats"]["total"] == 1
-    assert cron("dump", "--key=typedata.counter", id).stdout == "3\n"
+    counted = lambda: cron("dump", "--key=typedata.counter", id).stdout == "3\n"  # noqa: E731
+    wait_for(counted, what="the third event counted")
     assert cron("delete", id).stdout == f"Removed cron-{id}: second\n"
     assert cron("dump", id).returncode == 1
 

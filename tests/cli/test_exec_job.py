@@ -65,15 +65,17 @@ def test_wrong_requests(running: Instance, words: list[str], text: str) -> None:
     assert (result.returncode, text in result.stderr) == (1, True), result.stderr
 
 
-@pytest.mark.parametrize(("exits", "timeout", "code"), [("exit 7", "60s", 7), ("", "0.2s", 137)])
+@pytest.mark.parametrize(
+    ("trap", "timeout", "code", "told"), [("echo told; exit 7", "60s", 7, "told\n"), ("", "0.2s", 137, "")]
+)
 def test_processes_have_some_time_after_the_tasks(
-    running: Instance, tmp_path: Path, exits: str, timeout: str, code: int
+    running: Instance, tmp_path: Path, trap: str, timeout: str, code: int, told: str
 ) -> None:
     wait = f"until test -e {tmp_path}/up; do sleep 0.1; done"
     options = ("-o", f"rexec-shutdown-timeout={timeout}", "-o", "rexec=1")
     jobid = running.run("flux", "submit", *options, "sh", "-c", wait).stdout.strip()
     running.run("flux", "job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
-    script = f"trap 'echo told; {exits}' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done"
+    script = f"trap '{trap}' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done"
     result = running.run("flux", "exec", "-j", jobid, "sh", "-c", script, stdin=subprocess.DEVNULL)
-    assert (result.returncode, result.stdout) == (code, "told\n"), result.stderr
+    assert (result.returncode, result.stdout) == (code, told), result.stderr
     assert running.run("flux", "job", "status", jobid).returncode == 0

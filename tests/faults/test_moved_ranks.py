@@ -141,7 +141,7 @@ def test_commits_and_watches_below_a_dead_broker_go_on() -> None:
 
 
 def test_a_rank_that_has_missed_events_reads_the_roots_anew() -> None:
-    few = {"tbon.event-backlog": "5", "tbon.parent-timeout": "1s", "tbon.torpid_min": "0.2s"}
+    few = {"tbon.event-backlog": "5", "tbon.parent-timeout": "4s", "tbon.torpid_min": "0.2s"}
     with tree(few) as instance, flux.Flux(instance.uri_of(3)) as reader, flux.Flux(instance.uri) as writer:
         commit_async(writer, KVSTxn().put("value", 0), namespace="primary").get()
         watch = watch_async(reader, "value", FLUX_KVS_WATCH, "primary")

@@ -228,8 +228,8 @@ def test_exit_timeout(jobs: Jobs) -> None:
 
 
 def test_exit_timeout_is_over_once_all_tasks_have_exited(jobs: Jobs) -> None:
-    options = {"exit-timeout": "0.1s"}
-    job, codes = jobs.run(["sh", "-c", "(sleep 0.5; echo late) &"], [2], options=options)
+    options = {"exit-timeout": "2s"}  # as far apart as the two may exit
+    job, codes = jobs.run(["sh", "-c", "(sleep 2.2; echo late) &"], [2], options=options)
     assert (codes, job.output()) == ([0], {"0": "late\n", "1": "late\n"})
 
 

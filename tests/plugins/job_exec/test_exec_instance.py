@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -117,11 +118,12 @@ def test_tasks_that_ignore_sigterm_are_killed(instance: Callable[..., Instance],
 
 
 def test_a_time_limit_ends_a_job(here: Instance) -> None:
+    submitted = time.time()
     jobid = submit(here, "-t", "200ms", "sleep", "300")
     wait(here, jobid)
     job = shown(here, jobid, "result", "exception_type", "expiration", "t_run")
     assert job["result"] == 8 and job["exception_type"] == "timeout"
-    assert abs(job["expiration"] - job["t_run"] - 0.2) < 1.0
+    assert submitted <= job["expiration"] - 0.2 <= job["t_run"] + 1.0
 
 
 def test_a_new_expiration_counts(here: Instance) -> None:
@@ -275,13 +277,13 @@ def test_statistics_are_streamed_as_they_change(here: Instance) -> None:
     assert "all" in here.handle().rpc("job-list.list-attrs").get()["attrs"]
 
 
-def test_a_job_ends_at_once_when_one_of_its_brokers_dies() -> None:
-    with Instance(3, args=["--test-exit-timeout=60s"]) as doomed:
+def test_a_job_ends_without_a_timeout_when_one_of_its_brokers_dies(tmp_path: Any) -> None:
+    (tmp_path / "exec.toml").write_text('[exec]\nkill-timeout = "10m"\n')
+    with Instance(3, args=["--test-exit-mode=leader", f"--config-path={tmp_path}"]) as doomed:
         jobid = submit(doomed, "-N3", "-n3", "sleep", "300")
         wait(doomed, jobid, "start")
         os.kill(doomed.broker_pid(2), signal.SIGKILL)
-        waited = doomed.run("flux", "job", "wait-event", "-t", "4", str(jobid), "clean")
-        assert waited.returncode == 0, waited.stderr
+        wait(doomed, jobid)
         job = shown(doomed, jobid, "exception_type", "exception_note")
         assert job["exception_type"] == "node-failure" and "rank 2" in job["exception_note"]
         status = doomed.handle().rpc("sched.resource-status").get()

@@ -21,7 +21,7 @@ plugins = [{{ load = "perilog" }}]
 [job-manager.prolog]
 command = ["sh", "-c", "echo before $FLUX_JOB_RANKS; echo dull; . {0}/prolog"]
 per-rank = true
-kill-timeout = "0.2s"
+kill-timeout = "{1}"
 [job-manager.epilog]
 command = ["sh", "-c", ". {0}/epilog"]
 [job-manager.perilog]
@@ -39,6 +39,11 @@ class Site(Jobs):
 
     def script(self, name: str, text: str) -> None:
         (self.scripts / name).write_text(text + "\n")
+
+    def configure(self, kill_timeout: str) -> None:
+        """Give prologs so long to heed SIGTERM."""
+        (self.scripts / "conf.toml").write_text(CONFIG.format(self.scripts, kill_timeout))
+        assert self.flux("config", "reload").returncode == 0
 
     def run(self) -> int:
         found = self.flux("submit", "-N2", "true")
@@ -60,7 +65,7 @@ class Site(Jobs):
 @pytest.fixture(scope="module")
 def site(flux_instance: Callable[..., Instance], tmp_path_factory: Any) -> Site:
     folder = tmp_path_factory.mktemp("site")
-    (folder / "conf.toml").write_text(CONFIG.format(folder))
+    (folder / "conf.toml").write_text(CONFIG.format(folder, "60s"))
     Site.scripts = folder
     for name in ("prolog", "epilog", "housekeeping"):
         (folder / name).write_text("true\n")
@@ -125,8 +130,10 @@ def test_a_prolog_that_does_not_heed_sigterm_is_left_behind_on_drained_nodes(sit
         "prolog", f"trap '' TERM; touch {site.scripts}/up-$$; while test -d {site.scripts}/hang; do sleep 0.1; done"
     )
     (site.scripts / "hang").mkdir()
+    site.configure(kill_timeout="0.2s")
     jobid = site.run()
     wait_for(lambda: len(list(site.scripts.glob("up-*"))) == 2, what="two prologs")
+    site.configure(kill_timeout="60s")  # for those that come
     site.cancel(jobid)
     notes = [event["context"].get("note", "") for event in site.events(jobid) if event["name"] == "exception"]
     (site.scripts / "hang").rmdir()
