@@ -58,7 +58,7 @@ def parser() -> Parser:
 def broker_command(args: argparse.Namespace) -> list[str]:
     """The command line of a broker that stands for these options of flux-start(1)."""
     words = [word for opts in args.wrap for word in opts.split(",") if word]
-    words += [sys.executable, "-m", "flux_cli.broker"]
+    words += [sys.executable, "-P", "-m", "flux_cli.broker"]
     words += [f"--setattr={setting}" for setting in args.setattr]
     if args.config_path:
         words.append(f"--config-path={args.config_path}")

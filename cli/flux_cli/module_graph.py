@@ -16,7 +16,7 @@ from flux_kernel.composition_check import Checker, Declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from flux.pluginsfile import Table
 
@@ -84,11 +84,19 @@ class ModuleGraph:
             return self.modules[service]
         providers = self._providers(service)
         if not providers:
-            near = discovery.nearest(service, {word for module in self.modules.values() for word in module.services})
+            near = discovery.nearest(service, self.words())
             hint = f", did you mean '{near}'?" if near else ""
             raise CommandError(f"{self.path} names no module or service {service}{hint}")
         best = next((name for name in providers if name in self._enabled), providers[0])
         return self.modules[self._chosen.get(service, best)]
+
+    def has(self, service: str) -> bool:
+        """True when there is a module of that name, or one that provides that service."""
+        return bool(self._providers(service)) or service in self.modules
+
+    def words(self) -> set[str]:
+        """The names of all modules and services."""
+        return {word for module in self.modules.values() for word in (module.name, *module.services)}
 
     def _providers(self, service: str) -> list[str]:
         return [name for name, module in self.modules.items() if service in module.services]
@@ -121,6 +129,23 @@ class ModuleGraph:
         known = [self.modules[other] for other in loaded if other in self.modules and other != name]
         return sorted(module.name for module in known if services & set(module.links["requires"]))
 
+    def removable(self, loaded: Iterable[str]) -> list[str]:
+        """All that the composition names and the broker can do without."""
+        return [name for name in loaded if name in self.modules and self.modules[name].stage == "run"]
+
+    def loaded_name(self, word: str, loaded: Mapping[str, Collection[str]]) -> str:
+        """The module to remove that a name or a service means.
+
+        Raises:
+            CommandError: none that is loaded, or one that the broker cannot do without.
+        """
+        name = word if word in loaded else next((name for name, services in loaded.items() if word in services), "")
+        if not name:
+            raise CommandError(f"module {word} is not loaded")
+        if name in self.modules and self.modules[name].stage == "boot":
+            raise CommandError(f"{name} is part of the broker, which cannot do without it")
+        return name
+
     def without(self, names: Collection[str], loaded: Collection[str]) -> list[str]:
         """What to remove so that these go, in that order: also what was loaded for them alone.
 
@@ -149,12 +174,16 @@ class ModuleGraph:
         """Names in the order in which they start; those that the composition does not name last."""
         known = [name for name in names if name in self.modules]
         after: dict[str, set[str]] = {name: set() for name in self.modules}
-        for name, module in self.modules.items():
-            for service in module.links["after"]:
-                after[name].update(self._providers(service))
-            for service in module.links["before"]:
-                for other in self._providers(service):
-                    after[other].add(name)
+        for first, then in self.pairs():
+            after[then].add(first)
         rank = {name: number for number, name in enumerate(self.modules)}
         order, _circles = start_order(known, after, rank)
         return order + [name for name in names if name not in self.modules]
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Each two modules of which one is to start before the other, that one first."""
+        for name, module in self.modules.items():
+            for service in module.links["after"]:
+                yield from ((other, name) for other in self._providers(service))
+            for service in module.links["before"]:
+                yield from ((name, other) for other in self._providers(service))

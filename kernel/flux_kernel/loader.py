@@ -244,7 +244,7 @@ class Loader:
     async def _start_isolated(self, module: LoadedModule) -> None:
         process = module.process = IsolatedModule(
             module.uuid,
-            module.command or [sys.executable, "-m", "flux.module.exec", module.entry.target],
+            module.command or [sys.executable, "-P", "-m", "flux.module.exec", module.entry.target],
             {"FLUX_URI": self.attrs.get("local-uri") or ""},
             os.getuid(),
             self.switch.receive,

@@ -107,7 +107,7 @@ class ContentArchive(Module):
         """Run a command of this instance. FluxError EIO, with what it said, when it fails."""
         environment = {**os.environ, "FLUX_URI": await self._attribute("local-uri")}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "flux_cli.main", *words),
+            *(sys.executable, "-P", "-m", "flux_cli.main", *words),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from flux_cli.common import Action, Parser, die, dispatch, open_flux, print_json
+from flux_cli.module_steps import load_module, loaded_modules, module_words, remove_module
 
 if TYPE_CHECKING:
     from flux_cli.module_graph import ModuleGraph
@@ -20,21 +21,30 @@ def command(argv: list[str]) -> int:
     return dispatch("modprobe", "Load and remove modules with what depends on them.", ACTIONS, argv)
 
 
-def _graph(args: argparse.Namespace) -> ModuleGraph:
-    """What the composition says, with the choices of the command line and of FLUX_MODPROBE_DISABLE."""
+def _composed(args: argparse.Namespace) -> ModuleGraph:
+    """What the composition says."""
     from flux_cli.module_graph import read_graph
     from flux_kernel.composition import find_composition
 
-    graph = read_graph(find_composition(args.plugins, args.config_path))
+    return read_graph(find_composition(args.plugins, args.config_path))
+
+
+def _graph(args: argparse.Namespace) -> ModuleGraph:
+    """The same with the choices of the command line and of FLUX_MODPROBE_DISABLE."""
+    graph = _composed(args)
     for choice in getattr(args, "set_alternative", []):
         service, equals, name = choice.partition("=")
         if not service or not equals:
             die(f"--set-alternative: '{choice}' is not SERVICE=MODULE")
         graph.choose(service, name)
-    words = [os.environ.get("FLUX_MODPROBE_DISABLE", ""), *getattr(args, "disable", [])]
-    for name in filter(None, ",".join(words).split(",")):
+    for name in _disabled(args):
         graph.disable(name)
     return graph
+
+
+def _disabled(args: argparse.Namespace) -> list[str]:
+    words = [os.environ.get("FLUX_MODPROBE_DISABLE", ""), *getattr(args, "disable", [])]
+    return [name for name in ",".join(words).split(",") if name]
 
 
 def _file_arguments(parser: Parser) -> None:
@@ -57,6 +67,12 @@ def _rc_arguments(parser: Parser) -> None:
     _change_arguments(parser)
 
 
+def _run_arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a Python file of tasks")
+    parser.add_argument("--show-deps", action="store_true", help="only print what each step comes after, as JSON")
+    _rc_arguments(parser)
+
+
 def _question_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("module", metavar="MODULE", help="a module, or a service that one provides")
@@ -70,18 +86,13 @@ def _tree_arguments(parser: Parser) -> None:
     parser.add_argument("-f", "--full", action="store_true", help="show a module again where it is needed again")
 
 
-# -- load, remove, rc1, rc3
-
-
-def _loaded(handle: Any) -> dict[str, list[str]]:
-    """Services by name of each module that the broker has."""
-    return {module["name"]: module["services"] for module in handle.rpc("module.list").get()["mods"]}
+# -- load, remove, rc1, rc3, run
 
 
 def _load(args: argparse.Namespace) -> int:
     graph = _graph(args)
     with open_flux() as handle:
-        names = graph.with_needs(args.modules, _loaded(handle))
+        names = graph.with_needs(args.modules, loaded_modules(handle))
         if not names:
             print("flux-modprobe: All modules and dependencies are already loaded", file=sys.stderr)
         _load_each(handle, graph, names, args.dry_run)
@@ -89,45 +100,23 @@ def _load(args: argparse.Namespace) -> int:
 
 
 def _load_each(handle: Any, graph: ModuleGraph, names: list[str], dry_run: bool, verbose: bool = False) -> None:
-    from flux.module.options import encode_args
-
     for name in names:
         module = graph.modules[name]
-        options = encode_args(module.table.values.get("args", {}))
-        payload = {"path": module.entry.target, "name": name, "args": options, "exec": module.isolated}
-        if "command" in module.table.values:
-            payload |= {"path": name, "command": module.table.values["command"]}
+        words = module_words(module)
         if dry_run or verbose:
-            print(" ".join(["load", name, *options]))
+            print(" ".join(["load", name, *words]))
         if not dry_run:
-            handle.rpc("module.load", payload).get()
+            load_module(handle, module, words)
 
 
 def _remove(args: argparse.Namespace) -> int:
     graph = _graph(args)
     with open_flux() as handle:
-        loaded = _loaded(handle)
-        wanted = (
-            _removable(graph, loaded) if _ALL in args.modules else [_name_of(word, loaded) for word in args.modules]
-        )
-        boot = [name for name in wanted if name in graph.modules and graph.modules[name].stage == "boot"]
-        if boot:
-            die(f"{boot[0]} is part of the broker, which cannot do without it")
+        loaded = loaded_modules(handle)
+        everything = _ALL in args.modules
+        wanted = graph.removable(loaded) if everything else [graph.loaded_name(word, loaded) for word in args.modules]
         _remove_each(handle, graph.without(wanted, loaded), args.dry_run)
     return 0
-
-
-def _name_of(word: str, loaded: dict[str, list[str]]) -> str:
-    if word in loaded:
-        return word
-    return next((name for name, services in loaded.items() if word in services), "") or die(
-        f"module {word} is not loaded"
-    )
-
-
-def _removable(graph: ModuleGraph, loaded: dict[str, list[str]]) -> list[str]:
-    """All that the composition names and the broker can do without."""
-    return [name for name in loaded if name in graph.modules and graph.modules[name].stage == "run"]
 
 
 def _remove_each(handle: Any, names: list[str], dry_run: bool, verbose: bool = False) -> None:
@@ -135,14 +124,14 @@ def _remove_each(handle: Any, names: list[str], dry_run: bool, verbose: bool = F
         if dry_run or verbose:
             print(f"remove {name}")
         if not dry_run:
-            handle.rpc("module.remove", {"name": name}).get()
+            remove_module(handle, name)
 
 
 def _rc1(args: argparse.Namespace) -> int:
     graph = _graph(args)
     with open_flux() as handle:
         rank = int(handle.attr_get("rank"))
-        loaded = _loaded(handle)
+        loaded = loaded_modules(handle)
         mine = [name for name, module in graph.modules.items() if graph.is_enabled(name) and rank in module.rank_set]
         names = [name for name in graph.in_order(mine) if name not in loaded]
         _load_each(handle, graph, names, args.dry_run, args.verbose)
@@ -152,8 +141,27 @@ def _rc1(args: argparse.Namespace) -> int:
 def _rc3(args: argparse.Namespace) -> int:
     graph = _graph(args)
     with open_flux() as handle:
-        loaded = _loaded(handle)
-        _remove_each(handle, graph.without(_removable(graph, loaded), loaded), args.dry_run, args.verbose)
+        loaded = loaded_modules(handle)
+        _remove_each(handle, graph.without(graph.removable(loaded), loaded), args.dry_run, args.verbose)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    from flux.modprobe import Context
+    from flux_cli.modprobe_run import TaskFile, execute
+
+    context = Context(args.verbose)
+    try:
+        file = TaskFile(args.file, _composed(args), context, _disabled(args))
+        if args.show_deps:
+            print_json({name: sorted(others) for name, others in file.plan.after.items()}, indent=None)
+        elif args.dry_run:
+            for name in file.plan.after:
+                print(file.title(name))
+        else:
+            return execute(file.plan.after, file.do)
+    finally:
+        context.close()
     return 0
 
 
@@ -215,6 +223,7 @@ ACTIONS = {
     "remove": Action(_remove, "remove modules, and after them what was loaded for them alone", _names_arguments),
     "list-dependencies": Action(_list_dependencies, "show what a module needs as a tree", _tree_arguments),
     "show": Action(_show, "show what the composition says of a module", _question_arguments),
+    "run": Action(_run, "run the tasks of a file, and load the modules they ask for", _run_arguments),
     "rc1": Action(_rc1, "load what the composition enables here and is not loaded", _rc_arguments),
     "rc3": Action(_rc3, "remove all modules that the broker can do without", _rc_arguments),
 }

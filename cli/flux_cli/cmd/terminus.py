@@ -99,7 +99,7 @@ def _start_server(service: str) -> None:
     """Start a server that outlives this command, and wait until it serves, or has said why it cannot."""
     import subprocess
 
-    words = [sys.executable, "-m", "flux_shell.terminus", service]
+    words = [sys.executable, "-P", "-m", "flux_shell.terminus", service]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     process.stdout.read()  # to its end, which comes as soon as there is a service

@@ -121,7 +121,7 @@ class Crew:
         self.rank = rank
         self.name = name
         self._limit = limit
-        command = [sys.executable, "-m", "flux_cli.main", name, *argv]
+        command = [sys.executable, "-P", "-m", "flux_cli.main", name, *argv]
         self.request = exec_request(command, cwd="/", opts={"stdin_BUFSIZE": buffer})
         self._workers: list[_Worker] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from flux.core.aio import AsyncFlux
@@ -15,7 +15,7 @@ from flux.stdio import Chunk, decode_io
 if TYPE_CHECKING:
     from flux.module.log import Logger
 
-__all__ = ["Command", "LoggedProcess", "script_folders", "scripts"]
+__all__ = ["Command", "LoggedProcess"]
 
 
 class Command(NamedTuple):
@@ -28,26 +28,6 @@ class Command(NamedTuple):
     def shell(cls, line: str, environ: Mapping[str, str]) -> Command:
         """A line for the user's shell."""
         return cls((environ.get("SHELL") or "/bin/sh", "-c", line), line)
-
-
-def script_folders(config_path: str | None, extra: str | None) -> list[str]:
-    """Where rc1.d and rc3.d are looked for: beside the configuration, then in each folder of FLUX_RC_EXTRA."""
-    folders = [folder for folder in (extra or "").split(":") if folder]
-    if config_path:
-        folders.insert(0, config_path if os.path.isdir(config_path) else os.path.dirname(config_path))
-    return folders
-
-
-def scripts(folders: Sequence[str], name: str) -> list[Command]:
-    """The executable files of FOLDER/NAME.d, folder by folder, by name. OSError for one that cannot be read."""
-    found = []
-    for folder in folders:
-        home = os.path.join(folder, f"{name}.d")
-        for file in sorted(os.listdir(home)) if os.path.isdir(home) else ():
-            path = os.path.join(home, file)
-            if os.path.isfile(path) and os.access(path, os.X_OK):
-                found.append(Command((path,), path))
-    return found
 
 
 class LoggedProcess:

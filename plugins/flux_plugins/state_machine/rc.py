@@ -22,7 +22,8 @@ from flux.hooks import rc
 from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
 from flux.message import Message
 from flux.module import DEFERRED, Module, request
-from flux_plugins.state_machine.commands import Command, LoggedProcess, script_folders, scripts
+from flux.rcscripts import script_folders, script_paths
+from flux_plugins.state_machine.commands import Command, LoggedProcess
 from flux_plugins.state_machine.environment import child_environment
 
 __all__ = ["Rc"]
@@ -137,7 +138,7 @@ class Rc(Module):
     def _scripts(self) -> list[Command]:
         folders = script_folders(self.broker.attrs.get("config.path"), os.environ.get("FLUX_RC_EXTRA"))
         try:
-            return scripts(folders, self._stage)
+            return [Command((path,), path) for path in script_paths(folders, self._stage)]
         except OSError as exc:
             raise FluxError(exc.errno or errno.EIO, f"{exc.filename}: {exc.strerror}") from None
 
