@@ -48,12 +48,15 @@ def serve(sock: socket.socket) -> None:
 
 
 def preload() -> PluginHost:
-    """Get ready to fork many shells: `load`, and rehearse a job."""
+    """Get ready to fork many shells: import all that a shell uses, and rehearse a job."""
+    from flux_shell import main
     from flux_shell.rehearsal import rehearse
 
+    plugins = main.preload()
     if status := rehearse():
         sys.stderr.write(f"flux-shell: WARN: the rehearsal of a job ended with {status}: shells may start slowly\n")
-    return load()
+    gc.freeze()
+    return plugins
 
 
 def load() -> PluginHost:
