@@ -8,7 +8,8 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flux.core.reactor import FLUX_POLLIN, Reactor
+from flux.constants import FLUX_POLLIN
+from flux.core.reactor import Reactor
 from flux_shell.signals import SignalPipe
 
 if TYPE_CHECKING:

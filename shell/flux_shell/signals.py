@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from types import FrameType
 
-from flux.core.reactor import FLUX_POLLIN, Reactor
+from flux.constants import FLUX_POLLIN
+from flux.core.reactor import Reactor
 
 __all__ = ["SignalPipe"]
 

@@ -7,7 +7,8 @@ import fcntl
 import os
 from collections.abc import Callable
 
-from flux.core.reactor import FLUX_POLLIN, FLUX_POLLOUT, Reactor
+from flux.constants import FLUX_POLLIN, FLUX_POLLOUT
+from flux.core.reactor import Reactor
 
 __all__ = ["Reader", "Writer", "aside", "pipe"]
 

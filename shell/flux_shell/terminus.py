@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from flux.constants import FLUX_POLLIN
 from flux.core.handle import Flux
-from flux.core.reactor import FLUX_POLLIN
 from flux.errors import FluxError
 from flux.hooks.shell import DEFERRED
 from flux.message import Message

@@ -1,14 +1,11 @@
-"""The handle as scripts use it: RPCs, futures, the reactor, watchers, and the asyncio form."""
+"""The handle as scripts use it: RPCs, messages, and the asyncio form."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +15,22 @@ import flux
 from flux.constants import (
     FLUX_MSGTYPE_EVENT,
     FLUX_MSGTYPE_REQUEST,
+    FLUX_O_NONBLOCK,
     FLUX_ROLE_USER,
     FLUX_RPC_NORESPONSE,
     FLUX_RPC_STREAMING,
+    FLUX_RQ_HEAD,
+    FLUX_RQ_TAIL,
 )
 from flux.errors import FluxError
-from flux.future import Future, FutureExt, WaitAllFuture
-from flux.message import EVENT, Message
+from flux.message import EVENT, REQUEST, Message
 from flux.rpc import RPC
 from flux.testing import Instance
 
-MINIMAL = [f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"]
-
 
 @pytest.fixture
-def running(instance: Callable[..., Instance]) -> Instance:
-    return instance(size=1, args=MINIMAL)
+def running(minimal: Instance) -> Instance:
+    return minimal
 
 
 @pytest.fixture
@@ -127,140 +124,6 @@ def test_streams(handle: Any) -> None:
     assert any(str(line).endswith("one") for line in seen)
 
 
-def test_then_arguments_and_order(handle: Any) -> None:
-    calls: list[tuple[int, str]] = []
-    for i in range(5):
-        rpc = handle.rpc("broker.ping", {"seq": i})
-        rpc.then(lambda future, tag, mark="": calls.append((future.get()["seq"], tag + mark)), "a", mark="b")
-    with pytest.raises(FluxError, match="one callback"):
-        rpc.then(print)
-    handle.reactor_run()
-    assert calls == [(i, "ab") for i in range(5)]
-
-
-def test_composite_futures(handle: Any) -> None:
-    both = WaitAllFuture([handle.rpc("broker.ping", {"seq": i}) for i in range(3)])
-    both.push(handle.rpc("attr.get", {"name": "size"}), name="size")
-    done: list[Any] = []
-    both.then(lambda future: done.extend(child.get() for child in future.get()))
-    handle.reactor_run()
-    assert [answer["seq"] for answer in done[:3]] == [0, 1, 2]
-    assert both.get_child("size").get()["value"] == "1"
-    with pytest.raises(FileNotFoundError):
-        both.get_child("rank")
-
-
-def test_composite_futures_are_got_without_a_reactor(handle: Any) -> None:
-    both = WaitAllFuture([handle.rpc("broker.ping", {"seq": i}) for i in range(3)])
-    assert [child.get()["seq"] for child in both.get()] == [0, 1, 2]
-    chain = handle.rpc("broker.ping", {"seq": 1}).and_then(
-        lambda first: handle.rpc("broker.ping", {"seq": first.get()["seq"] + 1})
-    )
-    assert WaitAllFuture([chain]).get()[0].get()["seq"] == 2
-    with pytest.raises(FluxError) as caught:
-        handle.rpc("broker.nothing").and_then(lambda _: handle.rpc("broker.ping", {"seq": 1})).get()
-    assert caught.value.errno == errno.ENOSYS
-    handle.reactor_run()
-
-
-def test_chained_futures_call_back(handle: Any) -> None:
-    chain = handle.rpc("broker.ping", {"seq": 1}).and_then(
-        lambda first: handle.rpc("broker.ping", {"seq": first.get()["seq"] + 1})
-    )
-    done: list[Any] = []
-    chain.then(lambda future: done.append(future.get()["seq"]))
-    handle.reactor_run()
-    assert done == [2]
-
-
-def test_futures_by_hand() -> None:
-    future = Future()
-    with pytest.raises(FluxError, match="nothing drives"):
-        future.get()
-    future.fulfill(7)
-    assert future.get() == 7
-    failed = Future()
-    failed.fulfill_error(errno.EBUSY, "later")
-    assert failed.error_string() == "later"
-
-
-def test_watchers(handle: Any) -> None:
-    log: list[Any] = []
-    read, write = os.pipe()
-
-    def tick(flux_handle: Any, watcher: Any, _events: int, args: Any) -> None:
-        log.append(args)
-        if len(log) == 3:
-            watcher.stop()
-            os.write(write, b"x")
-
-    def readable(flux_handle: Any, watcher: Any, fd: int, _events: int, _args: Any) -> None:
-        log.append(os.read(fd, 1))
-        watcher.stop()
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    def signalled(flux_handle: Any, watcher: Any, signum: int, _args: Any) -> None:
-        log.append(signum)
-        watcher.stop()
-
-    handle.timer_watcher_create(0.001, tick, repeat=0.001, args="tick").start()
-    handle.fd_watcher_create(read, readable).start()
-    handle.signal_watcher_create(signal.SIGUSR1, signalled).start()
-    handle.reactor_run()
-    assert log == ["tick", "tick", "tick", b"x", signal.SIGUSR1]
-    os.close(read)
-    os.close(write)
-
-
-def test_a_signal_that_came_twice_is_told_of_twice(handle: Any) -> None:
-    log = []
-
-    def signalled(_handle: Any, watcher: Any, signum: int, _args: Any) -> None:
-        log.append(signum)
-        if len(log) == 2:
-            watcher.stop()
-
-    handle.signal_watcher_create(signal.SIGUSR1, signalled).start()
-    for _ in range(3):
-        signal.raise_signal(signal.SIGUSR1)
-    handle.reactor_run()
-    assert log == [signal.SIGUSR1] * 2
-
-
-def test_watchers_of_the_loop_bring_in_work_from_elsewhere(handle: Any) -> None:
-    work, log = [1, 2, 3], []
-    idle = handle.idle_watcher_create()
-
-    def prepare(*_: Any) -> None:
-        log.append("prepare")
-        if work:
-            idle.start()
-
-    def check(_handle: Any, watcher: Any, _events: int, args: Any) -> None:
-        log.append((args, work.pop()))
-        idle.stop()
-        if not work:
-            watcher.stop()
-            first.stop()
-
-    first = handle.prepare_watcher_create(prepare).start()
-    handle.check_watcher_create(check, args="check").start()
-    handle.reactor_run()
-    assert log == ["prepare", ("check", 3), "prepare", ("check", 2), "prepare", ("check", 1)]
-
-
-def test_a_watcher_that_does_not_count_lets_the_reactor_end(handle: Any) -> None:
-    log: list[str] = []
-    timer = handle.timer_watcher_create(3600, lambda *_: log.append("late")).start().unref()
-    with handle.timer_watcher_create(0.001, lambda *_: log.append("soon")):
-        handle.reactor_run()
-    assert log == ["soon"]
-    timer.ref().reset(after=0.001)
-    handle.reactor_run()
-    assert log == ["soon", "late"]
-    timer.stop()
-
-
 def test_configuration_by_key(handle: Any) -> None:
     assert handle.conf_get() == handle.rpc("config.get").get()
     assert handle.conf_get("no.such.key", default=3) == 3
@@ -289,23 +152,25 @@ def test_message_watchers_and_recv(handle: Any) -> None:
     assert got == ["w.a", "w.b", "w.end"]
     handle.event_send("w.c", {"x": 1})
     assert handle.recv(EVENT).payload == {"x": 1}
-    assert handle.recv(flags=4) is None
+    assert handle.recv(flags=FLUX_O_NONBLOCK) is None
 
 
-def test_exceptions_in_callbacks_reach_the_caller(handle: Any) -> None:
-    def fail(_future: Any) -> None:
-        raise ValueError("from the callback")
+def test_messages_are_put_back(handle: Any) -> None:
+    events = [handle.event_create(topic, {"n": 1}) for topic in ("q.first", "q.second", "q.third")]
+    handle.requeue(events[1])
+    handle.requeue(events[2], FLUX_RQ_TAIL)
+    handle.requeue(events[0], FLUX_RQ_HEAD)
+    assert [handle.recv(flags=FLUX_O_NONBLOCK).topic for _ in events] == ["q.first", "q.second", "q.third"]
+    with pytest.raises(FluxError, match="FLUX_RQ_HEAD"):
+        handle.requeue(events[0], 0)
+    request = Message(REQUEST, "mine.x", {}, matchtag=7)
+    handle.requeue(request)
+    assert handle.recv(match_tag=8, flags=FLUX_O_NONBLOCK) is None
+    assert handle.recv(match_tag=7) is request
 
-    handle.rpc("broker.ping", {}).then(fail)
-    with pytest.raises(ValueError, match="from the callback"):
-        handle.reactor_run()
-    handle.rpc("broker.ping", {}).then(lambda _future: handle.reactor_stop_error())
-    with pytest.raises(FluxError):
-        handle.reactor_run()
 
-
-def test_a_handle_whose_broker_is_gone() -> None:
-    with Instance(1, args=MINIMAL) as short:
+def test_a_handle_whose_broker_is_gone(kernel_only: list[str]) -> None:
+    with Instance(1, args=kernel_only) as short:
         handle = flux.Flux(short.uri)
         pending = handle.rpc("log.dmesg", {"follow": True}, flags=FLUX_RPC_STREAMING)
         pending.get_raw()
@@ -357,29 +222,6 @@ def test_guests_are_served_where_that_is_said(handle: Any, rolemask: int | None,
         handle.reactor_run()
     handle.service_unregister("mine").get()
     assert answer in answers[0]
-
-
-def test_a_future_that_begins_when_it_is_wanted(handle: Any) -> None:
-    log: list[str] = []
-
-    def begin(future: Any, rank: int, seq: int) -> None:
-        log.append("begun")
-        handle = future.get_flux()
-        handle.rpc("broker.ping", {"seq": seq}, rank).then(lambda ping: future.fulfill(ping.get()["seq"]))
-
-    later = FutureExt(begin, 0, seq=7, flux_handle=handle)
-    assert log == []
-    results: list[int] = []
-    later.then(lambda future: results.append(future.get()))
-    handle.reactor_run()
-    assert (log, results, later.get()) == (["begun"], [7], 7)
-
-    failing = FutureExt(lambda future: future.fulfill_error(errstr="not here"), flux_handle=handle)
-    with pytest.raises(FileNotFoundError, match="not here"):
-        failing.get()
-    homeless = FutureExt(lambda future: future.fulfill(3))
-    homeless.set_flux(handle)
-    assert homeless.get() == 3
 
 
 def test_loop_uri_sends_everything_back() -> None:

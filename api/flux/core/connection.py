@@ -8,9 +8,10 @@ import socket
 import time
 from collections.abc import Callable
 
+from flux.constants import FLUX_POLLIN
 from flux.core.base import Handle
 from flux.core.connect import open_socket, receive_from, resolve_uri
-from flux.core.reactor import FLUX_POLLIN, Reactor
+from flux.core.reactor import Reactor
 from flux.core.reconnect import WAIT_TOPIC, Comeback
 from flux.core.session import lost
 from flux.errors import FluxError, ProtocolError

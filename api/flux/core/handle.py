@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
 
+from flux.constants import FLUX_RQ_HEAD, FLUX_RQ_TAIL
 from flux.core.connection import BlockingHandle
 from flux.core.reactor import Reactor
 from flux.core.watchers import FDWatcher, MessageWatcher, SignalWatcher, TimerWatcher, Watcher
@@ -165,12 +166,20 @@ class Flux(BlockingHandle):
     def recv(
         self, type_mask: int = ANY, match_tag: int = 0, topic_glob: str | None = None, flags: int = 0
     ) -> Message | None:
-        """The next message that matches, blocking; with flags FLUX_O_NONBLOCK (4), None when there is none."""
+        """The next request or event that matches, blocking; with flags FLUX_O_NONBLOCK (4), None when there is none.
+
+        Args:
+            match_tag: of requests; 0 for any.
+        """
         matched: list[Message] = []
 
         def take() -> bool:
             for i, msg in enumerate(self._queue):
-                if msg.type & type_mask and fnmatchcase(msg.topic, topic_glob or "*"):
+                if (
+                    msg.type & type_mask
+                    and match_tag in (0, msg.matchtag)
+                    and fnmatchcase(msg.topic, topic_glob or "*")
+                ):
                     matched.append(msg)
                     del self._queue[i]
                     return True
@@ -184,20 +193,32 @@ class Flux(BlockingHandle):
             self.wait_until(take)
         return matched[0] if matched else None
 
-    def requeue(self, message: Message) -> None:
-        """Put a message back at the end of the receive queue (flux_requeue(3))."""
-        self._queue.append(message)
+    def requeue(self, message: Message, flags: int = FLUX_RQ_TAIL) -> None:
+        """Put a message back for `recv`: at the end of the queue, or with FLUX_RQ_HEAD first (flux_requeue(3)).
+
+        FluxError EINVAL for other flags.
+        """
+        if flags not in (FLUX_RQ_HEAD, FLUX_RQ_TAIL):
+            raise FluxError(errno.EINVAL, f"requeue takes FLUX_RQ_HEAD or FLUX_RQ_TAIL, not {flags}")
+        self._queue.insert(0 if flags == FLUX_RQ_HEAD else len(self._queue), message)
 
     # -- reactor
 
     def reactor_run(self, reactor: Reactor | None = None, flags: int = 0) -> int:
-        """Run callbacks until stopped or nothing is left to wait for; Ctrl-C raises KeyboardInterrupt."""
+        """Run callbacks until stopped or nothing is left to wait for; Ctrl-C raises KeyboardInterrupt.
+
+        Args:
+            flags: FLUX_REACTOR_NOWAIT: one turn that does not wait; FLUX_REACTOR_ONCE: one turn (flux_reactor_run(3)).
+
+        Returns:
+            How many watchers and futures keep the reactor running.
+        """
         reactor = reactor or self.get_reactor()
-        self.tls.depth = getattr(self.tls, "depth", 0) + 1
+        self.reactor_enter()
         try:
-            result = reactor.run()
+            result = reactor.run(flags)
         finally:
-            self.tls.depth -= 1
+            self.reactor_exit()
         self.raise_if_exception()
         return result
 
@@ -215,6 +236,15 @@ class Flux(BlockingHandle):
 
     def in_reactor(self) -> bool:
         return self._reactor is not None and self._reactor.running
+
+    @classmethod
+    def reactor_enter(cls) -> None:
+        """Have this thread count as running a Flux reactor, until `reactor_exit`."""
+        cls.tls.depth = getattr(cls.tls, "depth", 0) + 1
+
+    @classmethod
+    def reactor_exit(cls) -> None:
+        cls.tls.depth -= 1
 
     @classmethod
     def reactor_running(cls) -> bool:

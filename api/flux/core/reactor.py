@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from flux.constants import FLUX_POLLERR, FLUX_POLLIN, FLUX_POLLOUT, FLUX_REACTOR_NOWAIT, FLUX_REACTOR_ONCE
 from flux.errors import FluxError
 
 TYPE_CHECKING = False
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["Reactor", "Timer"]
-
-FLUX_POLLIN, FLUX_POLLOUT, FLUX_POLLERR = 1, 2, 4
 
 
 class Timer:
@@ -91,8 +90,12 @@ class Reactor:
         """As `stop`, and `run` raises."""
         self._stopped = self._failed = True
 
-    def run(self) -> int:
+    def run(self, flags: int = 0) -> int:
         """Run until stopped or until nothing keeps the reactor alive; gives the number of references left.
+
+        Args:
+            flags: FLUX_REACTOR_NOWAIT for one turn that does not wait, FLUX_REACTOR_ONCE for one turn, which waits
+                where something keeps the reactor alive.
 
         Raises:
             FluxError: ECANCELED after `stop_error`; whatever a callback raises.
@@ -100,8 +103,11 @@ class Reactor:
         self._stopped = self._failed = False
         self.running = True
         try:
-            while not self._stopped and (self._refs > 0 or self._soon):
-                self.run_once()
+            if flags & (FLUX_REACTOR_NOWAIT | FLUX_REACTOR_ONCE):
+                self.run_once(0.0 if flags & FLUX_REACTOR_NOWAIT or self._refs <= 0 else -1.0)
+            else:
+                while not self._stopped and (self._refs > 0 or self._soon):
+                    self.run_once()
         finally:
             self.running = False
         if self._failed:

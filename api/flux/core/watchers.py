@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
-from flux.core.reactor import FLUX_POLLIN, Timer
+from flux.constants import FLUX_POLLIN
+from flux.core.reactor import Timer
 from flux.message import REQUEST, RESPONSE, ROLE_OWNER, Message
 
 TYPE_CHECKING = False

@@ -7,7 +7,8 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flux.core.reactor import FLUX_POLLIN, Timer
+from flux.constants import FLUX_POLLIN
+from flux.core.reactor import Timer
 from flux.hooks.shell import hookimpl
 from flux.idset import IDset
 from flux.message import Message

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from flux.core.reactor import FLUX_POLLIN
+from flux.constants import FLUX_POLLIN
 from flux.hooks.shell import hookimpl
 from flux.job import fluid
 from flux.pmi.server import Abort, PMIServer, Reply
