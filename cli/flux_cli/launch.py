@@ -96,9 +96,7 @@ class _Launcher:
         self.classes = preload(composition)
         self.size = args.test_size
         self.configured = bool(args.test_hosts) and "bootstrap" in options.conf
-        self.pmi = PMIServer(
-            self.size, kvsname="-", preput=_mapping(args.test_pmi_clique, self.size), on_abort=self._aborted
-        )
+        self.pmi = PMIServer(self.size, kvsname="-", preput=_mapping(args), on_abort=self._aborted)
         self.members: dict[int, _Member] = {}
         self.poll = select.poll()
         self.callbacks: dict[int, Callable[[], None]] = {}
@@ -349,13 +347,27 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
 
 
-def _mapping(clique: str, size: int) -> dict[str, str]:
+def _mapping(args: argparse.Namespace) -> dict[str, str]:
+    """What brokers are told of who shares a node: those of one name, where names were given and nothing else."""
+    clique, size = args.test_pmi_clique, args.test_size
     if clique == "none":
         return {}
-    if clique not in ("single", "per-broker"):
+    if clique is None and args.test_hosts:
+        return {"PMI_process_mapping": _mapping_of_hosts(args.test_hosts)}
+    if clique not in (None, "single", "per-broker"):
         return {"PMI_process_mapping": _checked_mapping(clique, size)}
-    blocks = f"(0,1,{size})" if clique == "single" else f"(0,{size},1)"
+    blocks = f"(0,{size},1)" if clique == "per-broker" else f"(0,1,{size})"
     return {"PMI_process_mapping": f"(vector,{blocks})"}
+
+
+def _mapping_of_hosts(hosts: list[str]) -> str:
+    from flux.idset import IDset
+    from flux.taskmap import TaskMap
+
+    nodes: dict[str, IDset] = {}
+    for rank, host in enumerate(hosts):
+        nodes.setdefault(host, IDset()).set(rank)
+    return TaskMap.from_idsets([*nodes.values()]).pmi()
 
 
 def _checked_mapping(text: str, size: int) -> str:

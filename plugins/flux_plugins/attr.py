@@ -55,8 +55,8 @@ DEFAULTS = {
     "tbon.zmqdebug": "0",
 }
 """What is shown of settings that nobody gave; None: a name without a value, as stock Flux shows it."""
-_OF_ENCLOSING = ("FLUX_KVS_NAMESPACE", "FLUX_JOB_ID_PATH", "FLUX_PROXY_REMOTE")
-"""Said of the instance that started this broker, by now in attributes: not for services and children of this one."""
+_NOT_INHERITED = ("FLUX_KVS_NAMESPACE", "FLUX_JOB_ID_PATH", "FLUX_PROXY_REMOTE", "FLUX_FAKE_HOSTNAME")
+"""Said to this broker alone, and by now in attributes: not for its services and children."""
 _ASKED_OF_OTHERS = "test-rd."
 PATTERNS = ("test.*", "test-ro.*", "test-nr.*", "test-im.*", "test-rd.*", "vendor.*", "config.*")
 KNOWN = frozenset([*READ_ONLY, *UNSETTABLE, *SETTABLE])
@@ -77,6 +77,7 @@ class Attr(Module):
 
     name = "attr"
     stage = "boot"
+    before = ("overlay",)  # what is refused on every rank is refused before any waits for another
     isolatable = False
 
     _statedir: StateDir | None = None
@@ -84,7 +85,7 @@ class Attr(Module):
     def start(self) -> None:
         """Check the attributes that were set on the command line. FluxError EINVAL names the first bad one."""
         self.table = self.broker.attrs
-        for variable in _OF_ENCLOSING:
+        for variable in _NOT_INHERITED:
             os.environ.pop(variable, None)
         for name in self.table:
             if not is_known(name):

@@ -157,6 +157,19 @@ def test_who_shares_a_node_as_told(clique: str) -> None:
     assert result.stdout.strip() == "[[0,2,1,1]]", result.stderr
 
 
+def test_hosts_have_the_names_they_are_given() -> None:
+    program = "flux getattr hostlist; flux getattr broker.mapping; printenv FLUX_FAKE_HOSTNAME || echo not inherited"
+    result = start("-s3", "--test-hosts=a,b,a", "sh", "-c", program)
+    assert result.stdout.splitlines() == ["a,b,a", "[[0,2,1,1],[0,1,1,1]]", "not inherited"], result.stderr
+
+
+def test_a_wrong_attribute_is_refused_before_brokers_wait_for_each_other() -> None:
+    result = start("-vv", "-s2", "-Snope=1", "true")
+    assert result.returncode == 1
+    assert "unknown attribute nope" in result.stderr
+    assert "barrier_in" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -48,8 +48,8 @@ def parser() -> Parser:
     add("--test-exit-timeout", default="20s", metavar="FSD", help="time the others have when a broker has exited")
     add("--test-exit-mode", choices=("any", "leader"), default="any", help="whose exit starts --test-exit-timeout")
     add("--test-start-mode", choices=("all", "leader"), default="all", help="start all brokers, or only rank 0")
-    add("--test-pmi-clique", default="single", metavar="MODE", help="single, per-broker, none or an RFC 34 task map")
-    add("--test-hosts", metavar="HOSTLIST", help="host names of the brokers, for a [bootstrap] configuration")
+    add("--test-pmi-clique", metavar="MODE", help="single, per-broker, none or an RFC 34 task map")
+    add("--test-hosts", metavar="HOSTLIST", help="host names that the brokers go by, also in a [bootstrap] table")
     add("--caliper-profile", metavar="PROFILE", help="accepted; there is no Caliper here")
     add("program", nargs=argparse.REMAINDER, metavar="initial-program [args...]", help="default: your shell")
     return parse

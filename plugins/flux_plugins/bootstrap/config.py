@@ -18,6 +18,7 @@ from flux.certificate import read_certificate
 from flux.errors import FluxError
 from flux.hooks.kernel import BootInfo, Bootstrap
 from flux.hostlist import Hostlist
+from flux_plugins.bootstrap.hostname import FAKE_HOSTNAME
 
 __all__ = ["ConfigBootstrap"]
 
@@ -74,7 +75,7 @@ class ConfigBootstrap(Bootstrap):
 
     def _own_host(self) -> str:
         """This host as the configuration calls it: by its full name or the part before the first dot."""
-        name = self.environ.get("FLUX_FAKE_HOSTNAME") or socket.gethostname()
+        name = self.environ.get(FAKE_HOSTNAME) or socket.gethostname()
         short = name.partition(".")[0]
         for candidate in (name, short):
             if candidate in self._hosts or not self._hosts:

@@ -22,6 +22,7 @@ from flux.hooks.kernel import BootInfo, Bootstrap
 from flux.pmi.connect import connect, has_pmi
 from flux.taskmap import TaskMap
 from flux.taskmap import decode as decode_taskmap
+from flux_plugins.bootstrap.hostname import fake_hostname
 
 if TYPE_CHECKING:
     from flux.pmi.client import PMIClient
@@ -67,7 +68,7 @@ class PMIBootstrap(Bootstrap):
         return BootInfo(client.rank, client.size, kvsname, self._attributes(kvsname))
 
     def _attributes(self, kvsname: str) -> dict[str, str]:
-        attrs = {"instance-level": "0"}
+        attrs = {"instance-level": "0", **fake_hostname(self.environ)}
         level = self._optional("flux.instance-level")
         taskmap = hint = None
         if level is not None:

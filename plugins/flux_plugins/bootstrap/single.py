@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from flux.errors import FluxError
 from flux.hooks.kernel import BootInfo, Bootstrap
+from flux_plugins.bootstrap.hostname import fake_hostname
 
 __all__ = ["SingleBootstrap"]
 
@@ -22,7 +23,7 @@ class SingleBootstrap(Bootstrap):
         return True
 
     def open(self) -> BootInfo:
-        return BootInfo(0, 1)
+        return BootInfo(0, 1, attrs=fake_hostname(self.environ))
 
     def publish(self, card: dict[str, Any]) -> None:
         """Nobody reads it."""

@@ -66,7 +66,7 @@ class Settings:
         text = {name: _text(name, attrs, table) for name in _DEFAULTS}
         for name, value in text.items():
             if attrs.get(name) is None:
-                attrs.set(name, value)
+                attrs.set(name, value, immutable=name == "tbon.interface-hint")
         return cls(
             shape,
             duration("tbon.torpid_min", text["tbon.torpid_min"]),

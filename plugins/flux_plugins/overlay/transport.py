@@ -102,7 +102,7 @@ class Overlay(OverlayService):
         for key, value in values.items():
             self.broker.attrs.set(key, value, immutable=True)
         if self.broker.attrs.get("broker.critical-ranks") is None:
-            self.broker.attrs.set("broker.critical-ranks", str(IDset(inner)))
+            self.broker.attrs.set("broker.critical-ranks", str(IDset(inner)), immutable=True)
 
     def _set_hostlist(self, hosts: str) -> None:
         self._hostlist = hosts
