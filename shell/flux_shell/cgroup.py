@@ -1,4 +1,4 @@
-"""The control group that this process is in (cgroup version 2)."""
+"""The control group that this process is in: of cgroup version 2, or of version 1 for what that one counts of memory."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ import os
 __all__ = ["Cgroup"]
 
 _LARGEST = 1 << 16
+_FIRST_NAMES = {
+    "memory.current": "memory.usage_in_bytes",
+    "memory.peak": "memory.max_usage_in_bytes",
+    "memory.events": "memory.oom_control",
+}
+"""What files of version 2 are called in version 1, where they have the same numbers and keys that are read here."""
 
 
 class Cgroup:
-    """Files of the shell's own control group.
+    """Files of the shell's own control group, by the names of version 2.
 
     Args:
         root: where control groups are mounted; those of version 2 may be in its "unified". own: /proc/self/cgroup.
     """
 
     def __init__(self, root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> None:
-        self._directory = ""
+        self._directory = self._memory = ""
         for line in _read(own).splitlines():
-            number, _, path = line.split(":", 2)
+            number, controllers, path = line.split(":", 2)
             if number == "0":
                 mount = os.path.join(root, "unified")
                 self._directory = os.path.join(mount if os.path.isdir(mount) else root, path.lstrip("/"))
+            elif "memory" in controllers.split(","):
+                self._memory = os.path.join(root, controllers, path.lstrip("/"))
 
     def text(self, name: str) -> str:
         """What a file holds; "" when it is not there, or may not be read."""
+        directory = self._directory
+        if self._memory and name in _FIRST_NAMES:
+            directory, name = self._memory, _FIRST_NAMES[name]
         try:
-            return _read(os.path.join(self._directory, name)) if self._directory else ""
+            return _read(os.path.join(directory, name)) if directory else ""
         except OSError:
             return ""
 

@@ -190,7 +190,7 @@ def test_a_bad_option_ends_the_job_and_is_named(jobs: Jobs, options: dict[str, A
 
 
 def test_numbers_of_a_control_group(tmp_path: Path) -> None:
-    (tmp_path / "own").write_text("4:memory:/old\n0::/job/1\n")
+    (tmp_path / "own").write_text("4:pids:/old\n0::/job/1\n")
     group = tmp_path / "job" / "1"
     group.mkdir(parents=True)
     (group / "memory.peak").write_text("4096\n")
@@ -202,3 +202,16 @@ def test_numbers_of_a_control_group(tmp_path: Path) -> None:
     (tmp_path / "unified" / "job" / "1").mkdir(parents=True)
     (tmp_path / "unified" / "job" / "1" / "memory.peak").write_text("8192\n")
     assert Cgroup(str(tmp_path), str(tmp_path / "own")).number("memory.peak") == 8192
+
+
+def test_numbers_of_a_control_group_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("9:name=systemd:/\n4:memory:/job/1\n0::/\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 7\n")
+    group = tmp_path / "memory" / "job" / "1"
+    group.mkdir(parents=True)
+    (group / "memory.max_usage_in_bytes").write_text("4096\n")
+    (group / "memory.usage_in_bytes").write_text("1024\n")
+    (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    cgroup = Cgroup(str(tmp_path), str(tmp_path / "own"))
+    assert (cgroup.number("memory.peak"), cgroup.number("memory.current")) == (4096, 1024)
+    assert (cgroup.value("memory.events", "oom_kill"), cgroup.value("cpu.stat", "usage_usec")) == (2, 7)
