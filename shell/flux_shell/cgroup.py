@@ -1,4 +1,4 @@
-"""The control group that this process is in: of cgroup version 2, or of version 1 for what that one counts of memory."""
+"""The control group that this process is in: cgroup version 2, or version 1 for what that one counts of memory."""
 
 from __future__ import annotations
 
