@@ -49,7 +49,7 @@ def test_program_that_does_not_exist(run: Run) -> None:
 
 
 def test_more_than_there_is_fails_at_once(run: Run) -> None:
-    done = run("run", "-N5", "true", timeout=20)
+    done = run("run", "-N5", "true")
     assert done.returncode == 1
     assert "type=alloc severity=0" in done.stderr
     assert "5" in done.stderr

@@ -27,7 +27,7 @@ def start(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def config(tmp_path: Path, size: int) -> str:
-    subprocess.run([FLUX, "keygen", str(tmp_path / "cert")], check=True, timeout=20)
+    subprocess.run([FLUX, "keygen", str(tmp_path / "cert")], check=True, timeout=60)
     path = tmp_path / "conf.toml"
     endpoint = f"ipc://{tmp_path}/tbon-%h"
     path.write_text(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from flux.errors import FluxError
 from flux.testing import Instance
 
-__all__ = ["Caller", "Publisher", "Storm", "Subscriber", "alive_parent", "private_memory"]
+__all__ = ["Caller", "Publisher", "Storm", "Subscriber", "alive_ancestors", "private_memory"]
 
 ANSWER_LIMIT = 20.0  # seconds within which every request has to be answered
 _OWN_BROKER_DIED = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ECONNREFUSED, errno.ENOENT)
@@ -27,12 +27,14 @@ def private_memory(pid: int) -> int:
         return sum(int(words[1]) << 10 for words in sizes)
 
 
-def alive_parent(rank: int, fanout: int, dead: set[int]) -> int:
-    """The nearest rank above that lives."""
-    parent = (rank - 1) // fanout
-    while parent in dead:
-        parent = (parent - 1) // fanout
-    return parent
+def alive_ancestors(rank: int, fanout: int, dead: set[int]) -> list[int]:
+    """The ranks above that live, the nearest first."""
+    found = []
+    while rank:
+        rank = (rank - 1) // fanout
+        if rank not in dead:
+            found.append(rank)
+    return found
 
 
 class Worker(threading.Thread, ABC):

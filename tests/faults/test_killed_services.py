@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flux.errors import FluxError
-from flux.eventlog import decode
+from flux.eventlog import Event, decode
 from flux.job.fluid import encode
 from flux.kvs import lookup_async
 from flux.testing import Instance, wait_for
@@ -83,6 +83,12 @@ def inactive(handle: Any) -> int:
     return int(handle.rpc("job-list.job-stats", {}).get()["job_states"]["inactive"])
 
 
+def whole_eventlog(handle: Any, jobid: int) -> list[Event]:
+    """Events of a job once the last one is in the KVS, which is after others have heard of it; before, none."""
+    log = decode(lookup_async(handle, f"{encode(jobid, 'kvs')}.eventlog").value())
+    return log if log[-1].name == "clean" else []
+
+
 @pytest.mark.timeout(240)
 def test_jobs_outlive_the_processes_of_services_and_policies(tmp_path: Path) -> None:
     conf, plugins, policy = tmp_path / "flux.toml", tmp_path / "plugins.toml", tmp_path / "policy.py"
@@ -106,7 +112,7 @@ def test_jobs_outlive_the_processes_of_services_and_policies(tmp_path: Path) -> 
         jobs = handle.rpc("job-list.list", {"max_entries": 0, "attrs": [], "constraint": {}}).get()["jobs"]
         assert len(jobs) == JOBS + 1
         for job in jobs:
-            log = decode(lookup_async(handle, f"{encode(job['id'], 'kvs')}.eventlog").value())
+            log = wait_for(lambda job=job: whole_eventlog(handle, job["id"]), what="a whole eventlog")  # type: ignore[misc]
             names = Counter(event.name for event in log)
             assert [names[name] for name in ONCE] == [1] * len(ONCE), names
             assert names["exception"] == (encode(job["id"]) == endless), names

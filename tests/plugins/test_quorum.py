@@ -59,7 +59,7 @@ def test_hosts_are_named() -> None:
 
 def lonely_leader(tmp_path: Path, *settings: str) -> subprocess.CompletedProcess[str]:
     """Rank 0 of an instance of two whose other broker never comes."""
-    subprocess.run([FLUX, "keygen", str(tmp_path / "cert")], check=True, timeout=20)
+    subprocess.run([FLUX, "keygen", str(tmp_path / "cert")], check=True, timeout=60)
     conf = tmp_path / "conf.toml"
     endpoint = f"ipc://{tmp_path}/tbon"
     conf.write_text(

@@ -18,7 +18,7 @@ MINIMAL = f"--plugins={Path(__file__).parents[2] / 'kernel' / 'kernel.toml'}"
 
 
 def keygen(path: Path) -> Path:
-    subprocess.run([FLUX, "keygen", str(path)], check=True, timeout=20)
+    subprocess.run([FLUX, "keygen", str(path)], check=True, timeout=60)
     return path
 
 

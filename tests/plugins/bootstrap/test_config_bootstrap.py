@@ -13,6 +13,7 @@ from bootstrap_cluster import FLUX, Cluster, keygen
 
 from flux.certificate import Certificate, read_certificate, write_certificate
 from flux.errors import FluxError
+from flux.testing import wait_for
 from flux_plugins.bootstrap.config import ConfigBootstrap
 
 
@@ -128,7 +129,7 @@ def test_a_file_that_is_no_certificate(tmp_path: Path, text: str, says: str) -> 
 def test_keygen_notes_what_it_is_told(tmp_path: Path) -> None:
     path = tmp_path / "cert"
     words = [FLUX, "keygen", "--name=test", "--meta=a=1,b=2", "--meta", "a=3", str(path)]
-    subprocess.run(words, check=True, timeout=20)
+    subprocess.run(words, check=True, timeout=60)
     metadata = read_certificate(str(path)).metadata
     assert (metadata["name"], metadata["a"], metadata["b"]) == ("test", "3", "2")
     assert metadata["keygen.userid"] == str(os.getuid())
@@ -143,7 +144,7 @@ def test_keygen_notes_what_it_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_keygen_refuses(words: list[str], says: str) -> None:
-    result = subprocess.run([FLUX, "keygen", *words], capture_output=True, text=True, timeout=20)
+    result = subprocess.run([FLUX, "keygen", *words], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert says in result.stderr
 
@@ -197,8 +198,12 @@ def test_a_wrong_certificate_is_refused_by_both_ends(cluster: Any, tmp_path: Pat
     assert "did not accept our key" in output
     dmesg = [FLUX, "dmesg"]
     env = {**os.environ, "FLUX_URI": brokers.uri(0)}
-    log = subprocess.run(dmesg, env=env, capture_output=True, text=True, timeout=20, check=True).stdout
-    assert "does not speak CURVE" in log or "refused connection" in log, log
+
+    def is_logged() -> bool:
+        log = subprocess.run(dmesg, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+        return "does not speak CURVE" in log or "refused connection" in log
+
+    wait_for(is_logged, what="what rank 0 says of it")
 
 
 def test_a_syntax_error_is_found_by_file_and_line(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def test_jobs_elsewhere_do_not_notice_the_restart_of_a_leaf(tmp_path: Path, how:
             wait_for(lambda: up(handle) == "0-2", what="rank 2 again")
             many.append(submit(handle, "true", host="n2"))
             wait_for(lambda: states(handle)[FLUX_JOB_STATE_INACTIVE] == len(many) + 1, what="all but one to end")
+            for jobid in [*many, lost]:  # others hear of an event before it is in the KVS
+                wait_for(lambda jobid=jobid: names(handle, jobid)["clean"], what="the last event on record")  # type: ignore[misc]
             for jobid in many:
                 log = names(handle, jobid)
                 assert [log[name] for name in ONCE] == [1] * len(ONCE) and not log["exception"], log

@@ -15,7 +15,7 @@ from flux.testing import wait_for
 
 
 def ip(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(["ip", *words], capture_output=True, text=True, timeout=60, check=False)
 
 
 def can_make_namespaces() -> bool:
@@ -75,7 +75,7 @@ class Network(Cluster):
 
     def run(self, *words: str, rank: int = 0) -> str:
         env = {**os.environ, "FLUX_URI": self.uri(rank)}
-        return subprocess.run([FLUX, *words], env=env, capture_output=True, text=True, timeout=20, check=True).stdout
+        return subprocess.run([FLUX, *words], env=env, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 @pytest.fixture
@@ -131,6 +131,6 @@ def test_a_wrong_certificate_is_refused_over_tcp(network: Network, tmp_path: Pat
     stranger = network.start(1, certificate=keygen(tmp_path / "other"))
     assert "did not accept our key" in stranger.communicate(timeout=30)[0]
     assert stranger.returncode == 1
-    assert "does not speak CURVE" in network.run("dmesg")
+    wait_for(lambda: "does not speak CURVE" in network.run("dmesg"), what="what rank 0 says of it")
     network.start(2, *QUICK)
     network.wait_online("0,2")

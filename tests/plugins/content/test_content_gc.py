@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,13 @@ def churn(handle: Any, commits: int = 60) -> None:
         kvs.commit(handle, txn=KVSTxn().put_raw("churn", os.urandom(2000)))
 
 
-def rounds(handle: Any, count: int) -> None:
-    """Wait for so many more rounds, making garbage meanwhile."""
+def rounds(handle: Any, count: int, after_each: Callable[[], object] = lambda: None) -> None:
+    """Wait for so many more rounds, making garbage meanwhile, and calling `after_each` each time."""
     goal = stats(handle)["rounds"] + count
 
     def reached() -> bool:
         churn(handle, 20)
+        after_each()
         return bool(stats(handle)["rounds"] >= goal)
 
     wait_for(reached, what=f"{count} rounds")
@@ -76,8 +77,10 @@ def test_overwriting_a_key_keeps_the_file_bounded_and_every_reader_served(runnin
     kept = os.urandom(300)
     wrong: list[Exception] = []
     done = threading.Event()
+    reads = 0
 
     def read() -> None:
+        nonlocal reads
         handle = running.handle(1)
         while not done.is_set():
             try:
@@ -85,18 +88,24 @@ def test_overwriting_a_key_keeps_the_file_bounded_and_every_reader_served(runnin
                 assert len(kvs.lookup_async(handle, "churn").value()) == 2000
                 handle.rpc("kvs.dropcache").get()
                 handle.rpc("content.dropcache").get()
+                reads += 1
             except Exception as exc:
                 wrong.append(exc)
                 return
+
+    def pace() -> None:
+        """No reader may take longer than a blob is kept, which is no time at all here, and two rounds."""
+        before = reads
+        wait_for(lambda: reads > before + 1 or wrong, what="two reads")
 
     churn(first)
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        rounds(first, 2)
+        rounds(first, 2, pace)
         store_async(second, kept).get()
         kvs.commit(second, txn=KVSTxn().put_treeobj("kept", treeobj.valref([treeobj.blobref(kept)])))
-        rounds(first, 6)
+        rounds(first, 6, pace)
     finally:
         done.set()
         reader.join()
