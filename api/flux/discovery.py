@@ -33,11 +33,13 @@ KINDS = (
     "validators",
     "frobnicators",
     "commands",
+    "cli",
+    "resolvers",
 )
 PLANNED_KINDS = ("bootstrap", "transports", "modules")  # classes that the broker starts; the rest is available
 BUILTIN_DIST = "flux-kernel"
 
-_MEMBER_OF_KIND = {"validators": "validate", "frobnicators": "frob"}
+_MEMBER_OF_KIND = {"validators": "validate", "frobnicators": "frob", "resolvers": "resolve"}
 _FUNCTION_OF_KIND = {"commands": "command", "connectors": "connect"}
 
 Predicate = Callable[[Any], bool]
@@ -378,6 +380,10 @@ def predicate(kind: str) -> Predicate:
         from flux.hooks.kernel import Bootstrap
 
         return lambda found: isinstance(found, type) and issubclass(found, Bootstrap) and found is not Bootstrap
+    if kind == "cli":
+        from flux.cli.plugin import CLIPlugin
+
+        return lambda found: isinstance(found, type) and issubclass(found, CLIPlugin) and found is not CLIPlugin
     member = _MEMBER_OF_KIND.get(kind, "")
 
     def public_class(found: Any) -> bool:

@@ -1,13 +1,11 @@
-"""Find a sub-command: a path, `flux-NAME` in a search path, or an entry point of group flux.commands (flux(1)).
-
-What is installed is read from the cache that `flux.discovery` keeps. It is read here with the standard library
-alone: importing the codec that discovery uses takes longer than most of the commands take to run.
-"""
+"""Find a sub-command: a path, `flux-NAME` in a search path, or an entry point of group flux.commands (flux(1))."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+from flux.installed import entry_points
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,33 +137,5 @@ def _unknown(name: str) -> Exception:
 
 def installed() -> dict[str, InstalledCommand]:
     """Name → entry point of every installed command."""
-    cached = cached_commands()
-    if cached is not None:
-        return cached
-    from flux.discovery import index
-
-    entries = index().entries["commands"].values()
-    return {e.name: InstalledCommand(e.name, e.target, e.dist, e.version) for e in entries}
-
-
-def cached_commands() -> dict[str, InstalledCommand] | None:
-    """What discovery's cache says; None when it has to be asked itself: no cache, or something was installed."""
-    import json
-
-    from flux import cachefile
-
-    paths = list(dict.fromkeys(path for path in sys.path if os.path.isabs(path)))
-    path = cachefile.cache_path("index", "\0".join([sys.version, *paths]))
-    data = cachefile.read_bytes(path) if path else None
-    if data is None:
-        return None
-    try:
-        record = json.loads(data)
-        if record["interpreter"] != sys.version or [d[0] for d in record["directories"]] != paths:
-            return None
-        if any(list(cachefile.stamp(s[0])) != s for s in record["directories"] + record["files"]):
-            return None
-        rows = record["index"]["entries"]["commands"].values()
-        return {name: InstalledCommand(name, target, dist, version) for name, _kind, target, dist, version in rows}
-    except (ValueError, LookupError, TypeError):
-        return None  # written by another version of flux: discovery replaces it
+    rows = entry_points("commands").values()
+    return {name: InstalledCommand(name, target, dist, version) for name, _kind, target, dist, version in rows}

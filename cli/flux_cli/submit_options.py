@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from flux.cli import plugin_files
+from flux.cli import plugin_files, plugin_points
 from flux_cli.common import Parser, die
 
 TYPE_CHECKING = False
@@ -146,8 +146,8 @@ def make_parser(
 
 
 def _plugins(name: str) -> CLIPluginRegistry | None:
-    """The plugins of a command; where there are none, that takes a look into a folder."""
-    if next(plugin_files(), None) is None:
+    """The plugins of a command; where there are none, that takes a look into a folder and at what is installed."""
+    if next(plugin_files(), None) is None and not plugin_points():
         return None
     from flux_cli.submit_plugins import load
 

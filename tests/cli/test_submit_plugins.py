@@ -137,3 +137,20 @@ def test_the_instance_asks_plugins_too(folder: Path) -> None:
         wrong.setattr("mode", "bad")
         with pytest.raises(FluxError, match="there is no mode bad"):
             submit(instance.handle(), wrong)
+
+
+def test_a_plugin_of_a_distribution(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "site" / "site_mode-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: site-mode\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[flux.cli]\nmode = site_mode:Mode\n")
+    (tmp_path / "site" / "site_mode.py").write_text(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert str(folder) in flux("submit", "--list-plugins")  # of two, the one in a file counts
+    monkeypatch.delenv("FLUX_CLI_PLUGINPATH")
+    assert "Mode loaded from mode of site-mode 2.0\n" in flux("submit", "--list-plugins")
+    assert jobspec("submit", "--dry-run", "--site-mode=x", "true")["attributes"]["system"]["mode"] == "x"
+    assert "there is no mode bad" in flux("submit", "--dry-run", "--site-mode=bad", "true", code=1)
+    monkeypatch.setenv("FLUX_CLI_PLUGINPATH_OVERRIDE", "")
+    assert "--site-mode" in flux("submit", "--dry-run", "--site-mode=x", "true", code=2)

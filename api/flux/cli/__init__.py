@@ -11,7 +11,9 @@ TYPE_CHECKING = False  # typing takes longer to import than a small command take
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["plugin_files", "plugin_folders"]
+    from flux.installed import Row
+
+__all__ = ["plugin_files", "plugin_folders", "plugin_points"]
 
 _FOLDER = "/etc/flux/cli/plugins"
 
@@ -36,3 +38,10 @@ def plugin_files() -> Iterator[str]:
         except (FileNotFoundError, NotADirectoryError):
             continue  # a folder may be named for sites that have one
         yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
+
+
+def plugin_points() -> dict[str, Row]:
+    """The plugins of installed distributions, by name; none with $FLUX_CLI_PLUGINPATH_OVERRIDE."""
+    from flux.installed import entry_points
+
+    return {} if "FLUX_CLI_PLUGINPATH_OVERRIDE" in os.environ else entry_points("cli")

@@ -1,19 +1,20 @@
 """Plugins of the commands that submit jobs (flux-submit(1), PLUGINS; the guide submit-plugins).
 
-A plugin is a file with a class derived from `CLIPlugin`. It adds options to the commands, changes what the command line
-says before it becomes a jobspec, and then the jobspec. Programs that use `flux.job.JobspecV1.from_submit()` give the
-same options as keyword arguments.
+A plugin is a class derived from `CLIPlugin`, in a file or of an installed distribution. It adds options to the
+commands, changes what the command line says before it becomes a jobspec, and then the jobspec. Programs that use
+`flux.job.JobspecV1.from_submit()` give the same options as keyword arguments.
 """
 
 from __future__ import annotations
 
-from flux.cli import plugin_files, plugin_folders
+from flux.cli import plugin_files, plugin_folders, plugin_points
 
 TYPE_CHECKING = False  # typing takes longer to import than a small command takes to run
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from flux.installed import Row
     from flux.job.Jobspec import Jobspec
 
 __all__ = ["CLIPlugin", "CLIPluginOption", "CLIPluginRegistry", "PluginArgsProxy", "registry"]
@@ -58,7 +59,7 @@ class CLIPlugin:
         version: of the plugin, for people.
 
     Attributes:
-        path: the file it came from.
+        path: the file it came from, or its entry point and distribution.
     """
 
     def __init__(self, prog: str, prefix: str | None = "ex", version: str | None = None) -> None:
@@ -106,7 +107,7 @@ class PluginArgsProxy:
 
 
 class CLIPluginRegistry:
-    """The plugins of one command. Of two with the same option the first in the search path counts.
+    """The plugins of one command. Of two with the same option the first in the search path counts, installed ones last.
 
     Args:
         prog: the command, as in CLIPlugin.
@@ -115,7 +116,7 @@ class CLIPluginRegistry:
         plugins: list of CLIPlugin. options: list of CLIPluginOption. plugindirs: the search path.
 
     Raises:
-        FluxError: EINVAL a file cannot be imported.
+        FluxError: EINVAL a file or an entry point cannot be imported.
         ValueError: a plugin cannot be made.
     """
 
@@ -126,6 +127,8 @@ class CLIPluginRegistry:
         self.options: list[CLIPluginOption] = []
         for path in plugin_files():
             self._load(path)
+        for row in plugin_points().values():
+            self._load_installed(row)
 
     def _load(self, path: str) -> None:
         from flux.importer import import_path
@@ -135,6 +138,14 @@ class CLIPluginRegistry:
             is_plugin = isinstance(found, type) and issubclass(found, CLIPlugin) and found is not CLIPlugin
             if is_plugin and not name.startswith("_"):
                 self._add(_guarded(path, found, self.prog), path)
+
+    def _load_installed(self, row: Row) -> None:
+        from flux.discovery import Entry, load_entry
+
+        entry = Entry(*row)
+        found, _origin = load_entry(entry)
+        where = f"{entry.name} of {entry.dist} {entry.version}"
+        self._add(_guarded(where, found, self.prog), where)
 
     def _add(self, plugin: CLIPlugin, path: str) -> None:
         plugin.path = path
@@ -201,15 +212,15 @@ def _guarded(path: str | None, function: Callable[..., Any], *args: Any) -> Any:
         raise ValueError(f"plugin {path}: {type(exc).__name__}: {exc}") from exc
 
 
-_registries: dict[tuple[str, ...], CLIPluginRegistry] = {}
+_registries: dict[tuple[Any, ...], CLIPluginRegistry] = {}
 
 
 def registry(prog: str) -> CLIPluginRegistry | None:
     """The plugins of a command, loaded once by a process; None when there are none."""
-    files = tuple(plugin_files())
-    if not files:
+    found = (*plugin_files(), *plugin_points().values())
+    if not found:
         return None
-    key = (prog, *files)
+    key = (prog, *found)
     if key not in _registries:
         _registries[key] = CLIPluginRegistry(prog)
     return _registries[key]

@@ -9,19 +9,42 @@ from flux.core.connect import resolve_uri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
 
     from flux.core.handle import Flux
     from flux.job.JobID import JobID
+    from flux.uri.plugin import URI, URIResolverPlugin, URIResolverURI
 
-__all__ = ["SCHEMES", "FluxURIResolver", "JobURI", "resolve"]
+__all__ = [
+    "SCHEMES",
+    "URI",
+    "FluxURIResolver",
+    "JobURI",
+    "URIResolverPlugin",
+    "URIResolverURI",
+    "UnknownScheme",
+    "resolve",
+]
 
 
-SCHEMES = ("jobid", "pid", "slurm")
-"""What may be before the colon in what `resolve` takes."""
+SCHEMES = {"jobid": "a job, or a path of jobs", "pid": "a process in an instance", "slurm": "a Slurm job"}
+"""What may be before the colon in what `resolve` takes where no plugin knows more."""
 _LIST_PIDS = """\
 scontrol listpids "$1" | tail -n +2 | while read -r pid rest; do flux uri --remote "pid:$pid" 2>/dev/null && break; done
 """
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("URI", "URIResolverPlugin", "URIResolverURI"):  # for plugins alone
+        from flux.uri import plugin
+
+        return getattr(plugin, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+class UnknownScheme(ValueError, NotImplementedError):
+    """No resolver knows a scheme."""
 
 
 class JobURI(str):
@@ -68,40 +91,81 @@ class JobURI(str):
 
 
 class FluxURIResolver:
-    """Finds URIs of instances (manual page flux.uri)."""
+    """Finds URIs of instances (manual page flux.uri).
+
+    Args:
+        pluginpath: folders with files of resolvers, before those of flux-uri(1).
+    """
+
+    def __init__(self, pluginpath: Sequence[str] | None = None) -> None:
+        self._folders = tuple(pluginpath or ())
 
     def resolve(self, uri: str) -> JobURI:
         """See `resolve`."""
-        return resolve(uri)
+        return resolve(uri, folders=self._folders)
 
     def plugins(self) -> dict[str, str]:
-        """The schemes it knows, and what each means."""
-        return {"jobid": "a job, or a path of jobs", "pid": "a process in an instance", "slurm": "a Slurm job"}
+        """The schemes there are, and what each means. PluginError for a plugin that cannot be imported."""
+        from flux.uri.plugin import find_resolver, resolver_names
+
+        found = {name: find_resolver(name, self._folders) for name in resolver_names(self._folders)}
+        return SCHEMES | {name: plugin.describe() for name, plugin in found.items() if plugin}
 
 
-def resolve(target: str, wait: bool = False) -> JobURI:
+def resolve(target: str, wait: bool = False, folders: Sequence[str] = ()) -> JobURI:
     """The URI that a target means.
 
     Args:
-        target: a local:// or ssh:// URI as it is; "pid:PID"; "slurm:JOBID"; or a path of instances, with or without
-            "jobid:" before it: ids of jobs, "." and "..", separated by "/", one in front for the root instance. All but
-            URIs may end in "?local", "?remote" or "?wait".
+        target: a local:// or ssh:// URI as it is; "pid:PID"; "slurm:JOBID"; "SCHEME:..." of a plugin; or a path of
+            instances, with or without "jobid:" before it: ids of jobs, "." and "..", separated by "/", one in front for
+            the root instance. All but URIs may end in "?local", "?remote" or "?wait".
         wait: wait until the job has a URI.
+        folders: with files of resolvers, before those of flux-uri(1).
 
     Raises:
-        ValueError: there is no such thing, or it has no URI. FluxError: the instance of a path cannot be reached.
+        ValueError: there is no such thing, or it has no URI; UnknownScheme: there is no such resolver.
+        FluxError: the instance of a path cannot be reached; PluginError: a resolver cannot be imported.
     """
     scheme, colon, rest = target.partition(":")
     if rest.startswith("//"):
         return JobURI(target)
-    if colon and scheme not in SCHEMES:
-        _refuse(f"'{target}' is neither a URI, a job id, nor one of {', '.join(f'{name}:' for name in SCHEMES)}")
+    plugin = _plugin_of(scheme, folders) if colon else None
+    if plugin is None and colon and scheme not in SCHEMES:
+        raise UnknownScheme(f"'{target}' is neither a URI, a job id, nor one of {_schemes(folders)}")
     path, _, query = (rest if colon else target).partition("?")
     wanted = query.split("&") if query else []
-    if not set(wanted) <= {"local", "remote", "wait"}:
+    if plugin is not None:
+        uri = _of_plugin(plugin, target, wait and "wait" not in wanted)
+    elif set(wanted) <= {"local", "remote", "wait"}:
+        uri = JobURI(_find(scheme if colon else "jobid", path, wait or "wait" in wanted, "local" in wanted))
+    else:
         _refuse(f"'{target}': what follows the question mark should be local, remote or wait")
-    uri = JobURI(_find(scheme if colon else "jobid", path, wait or "wait" in wanted, "local" in wanted))
-    return JobURI(uri.remote if "remote" in wanted else uri.local if "local" in wanted else uri)
+    return JobURI(uri.remote) if "remote" in wanted else JobURI(uri.local) if "local" in wanted else uri
+
+
+def _plugin_of(scheme: str, folders: Sequence[str]) -> URIResolverPlugin | None:
+    from flux.uri.plugin import find_resolver
+
+    return find_resolver(scheme, folders) if scheme.replace("-", "_").isidentifier() else None
+
+
+def _of_plugin(plugin: URIResolverPlugin, target: str, wait: bool) -> JobURI:
+    from flux.uri.plugin import URIResolverURI
+
+    asked = URIResolverURI(target + ("&wait" if "?" in target else "?wait") * wait)
+    try:
+        found = plugin.resolve(asked)
+    except (ValueError, OSError):
+        raise
+    except Exception as exc:
+        raise ValueError(f"the resolver of {asked.scheme}: has failed: {type(exc).__name__}: {exc}") from exc
+    return found if isinstance(found, JobURI) else JobURI(found)
+
+
+def _schemes(folders: Sequence[str]) -> str:
+    from flux.uri.plugin import resolver_names
+
+    return ", ".join(f"{name}:" for name in dict.fromkeys([*SCHEMES, *resolver_names(folders)]))
 
 
 def _refuse(text: str) -> NoReturn:
