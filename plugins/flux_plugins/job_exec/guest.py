@@ -27,6 +27,9 @@ class Guest:
     Args:
         owner: userid of the job.
         on_error: called with what went wrong after the namespace was made.
+
+    Attributes:
+        is_kept: the namespace was ended before, and is kept with the job: nothing is added, or done at the end.
     """
 
     def __init__(self, flux: AsyncFlux, jobid: int, owner: int, on_error: Callable[[str], None]) -> None:
@@ -41,6 +44,7 @@ class Guest:
         self._idle.set()
         self._on_sealed: Callable[[], None] | None = None
         self._on_error = on_error
+        self.is_kept = False
 
     # -- begin
 
@@ -103,6 +107,9 @@ class Guest:
 
     def seal(self, on_done: Callable[[], None]) -> None:
         """Write the last events, put a snapshot in the link's place, remove the namespace; then call back."""
+        if self.is_kept:
+            on_done()
+            return
         if self._writing:
             self._on_sealed = on_done
             return

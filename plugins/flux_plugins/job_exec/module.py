@@ -97,7 +97,7 @@ class JobExec(Module):
     def _lose(self, run: Run, msg: Message, note: str) -> None:
         """The job's shells are not there any more."""
         self._runs.pop(run.id, None)
-        self._refuse(run, msg, f"the job was running when the execution service ended: {note}")
+        self._refuse(run, msg, note)
 
     def _find(self, jobid: int) -> Run | None:
         """A job whose shells run, or have ended just now."""
@@ -120,7 +120,7 @@ class JobExec(Module):
         if msg.payload.get("reattach"):
             run.guest.log("done", {})
             self._sealing.add(run)
-            run.guest.seal(lambda: self.sealed(run))
+            run.guest.create(lambda _error: run.guest.seal(lambda: self.sealed(run)))
 
     def _launcher(self, run: Run, job: dict[str, Any]) -> Shells | TestExec:
         system = _system(job)

@@ -24,7 +24,11 @@ class History:
     Attributes:
         known: names of the events of its eventlog. began: when its shells were launched, seconds since the epoch.
         fatal: an exception has ended it. statuses: wait status of each broker rank whose shell has ended.
+        ended: the job's wait status, None unless all its shells are known to have ended.
+        is_lost: its guest namespace, and so its output, is gone.
     """
+
+    is_lost = False
 
     def __init__(self, eventlog: list[Event], exec_eventlog: list[Event]) -> None:
         self.known = {event.name for event in eventlog}
@@ -32,10 +36,15 @@ class History:
         self.began = next((event.timestamp for event in exec_eventlog if event.name == "starting"), 0.0)
         ends = [event.context for event in exec_eventlog if event.name == "shell-exit"]
         self.statuses: dict[int, int] = {end["rank"]: end["wait_status"] for end in ends}
+        last = [event for event in (*eventlog, *exec_eventlog) if event.name in ("finish", "complete")]
+        self.ended: int | None = last[-1].context.get("status") if last else None
 
 
 class Reattachment:
     """Reads the eventlogs of a job, and then lets it go on, or begin, or not.
+
+    After a crash of the instance there is no guest namespace: the job may have been kept before, with a checkpoint that
+    knows of its end in one place and not in the other; else its shells are gone.
 
     Args:
         begin: called when the other service was lost before it had begun anything.
@@ -53,37 +62,63 @@ class Reattachment:
         self._go_on = go_on
         self._begin = begin
         self._fail = fail
+        self._run, self._handle = run, handle
         self._eventlog: list[Event] = []
-        key = f"{encode_id(run.id, 'kvs')}.eventlog"
+        self._key = encode_id(run.id, "kvs")
         self._guest = lookup_async(handle, "exec.eventlog", namespace=run.guest.namespace)
-        lookup_async(handle, key, namespace="primary").then(self._read)
+        lookup_async(handle, f"{self._key}.eventlog", namespace="primary").then(self._read)
 
     def _read(self, lookup: Any) -> None:
         try:
             self._eventlog = decode_eventlog(lookup.value())
         except (FluxError, ValueError) as exc:
-            self._fail(f"its eventlog cannot be read: {exc}")
+            self._fail(f"the job was running when the execution service ended: its eventlog cannot be read: {exc}")
             return
         self._guest.then(self._read_guest)
 
     def _read_guest(self, lookup: Any) -> None:
         try:
-            if _was_never_begun(lookup):
-                nothing = History(self._eventlog, [])
-                if "start" not in nothing.known:
-                    self._begin(nothing)
-                    return
-            history = History(self._eventlog, decode_eventlog(lookup.value()))
+            history = self._history(lookup)
         except (FluxError, ValueError, KeyError) as exc:
-            self._fail(f"what its shells did cannot be read: {exc}")
-            return
-        self._go_on(history)
+            self._fail(_unreadable(exc))
+        else:
+            if history is not None:
+                self._go_on(history)
+            else:
+                key = f"{self._key}.guest.exec.eventlog"
+                lookup_async(self._handle, key, namespace="primary").then(self._read_kept)
+
+    def _read_kept(self, lookup: Any) -> None:
+        """There is no guest namespace, or nothing in it."""
+        try:
+            history = self._history(lookup)
+        except (FluxError, ValueError, KeyError) as exc:
+            self._fail(_unreadable(exc))
+        else:
+            if history is not None:
+                self._run.guest.is_kept = True
+                self._go_on(history)
+            else:
+                self._without_guest(History(self._eventlog, []))
+
+    def _history(self, lookup: Any) -> History | None:
+        """What the looked-up eventlog of the shells and that of the job tell; None when the first is not there."""
+        try:
+            return History(self._eventlog, decode_eventlog(lookup.value()))
+        except FluxError as exc:
+            if exc.errno in (errno.ENOTSUP, errno.ENOENT):
+                return None
+            raise
+
+    def _without_guest(self, history: History) -> None:
+        history.is_lost = True
+        if "start" not in history.known:
+            self._begin(history)
+        elif history.ended is None:
+            self._fail("the instance crashed while the job was running: its processes and its output are lost")
+        else:
+            self._run.guest.create(lambda _error: self._go_on(history))
 
 
-def _was_never_begun(lookup: Any) -> bool:
-    """There is no guest namespace, or nothing in it."""
-    try:
-        lookup.value()
-    except FluxError as exc:
-        return exc.errno in (errno.ENOTSUP, errno.ENOENT)
-    return False
+def _unreadable(error: Exception) -> str:
+    return f"the job was running when the execution service ended: what its shells did cannot be read: {error}"

@@ -91,10 +91,16 @@ class Run:
         self._known = history.known & {"start", "finish", "release"}
         if self._msg is not None:
             self._tell(self._msg, Respond("reattached", {}))
+        if history.is_lost:
+            note = "the instance crashed when the job had ended: its output is lost"
+            self._respond(Respond("exception", {"severity": 1, "type": "exec", "note": note}))
         started = "start" in self._known
-        ranks = [rank for rank in self.execution.ranks if rank not in history.statuses]
+        statuses = history.statuses
+        if history.ended is not None:
+            statuses = dict.fromkeys(self.execution.ranks, history.ended) | statuses
+        ranks = [rank for rank in self.execution.ranks if rank not in statuses]
         self.launcher.resume(ranks, started, history.began)
-        self.perform(self.execution.on_taken_over(started, history.statuses, history.fatal))
+        self.perform(self.execution.on_taken_over(started, statuses, history.fatal))
         if not self.execution.over:
             self.expire_at(self.expiration)
 
