@@ -71,7 +71,9 @@ def verify(text: bytes, signature: str, userid: int, template: str = PUBLIC) -> 
     except FluxError:
         raise
     except OSError as exc:
-        raise FluxError(exc.errno or errno.EIO, f"curve: the public key of user {userid}: {exc}") from None
+        raise FluxError(
+            exc.errno or errno.EIO, f"curve: the public key of user {userid}, {path}: {exc.strerror}"
+        ) from None
     keys = _keys()
     try:
         made = binascii.a2b_base64(signature, strict_mode=True)
@@ -97,9 +99,11 @@ def public_path(userid: int, template: str) -> Path:
 
 
 def _read_public(path: Path, userid: int) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # the user may have put a FIFO there
-    with os.fdopen(fd, encoding="ascii", errors="replace") as file:
-        found = os.fstat(fd)
+    def at_once(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)  # the user may have put a FIFO there
+
+    with open(path, encoding="ascii", errors="replace", opener=at_once) as file:
+        found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (userid, 0) or found.st_mode & 0o022:
             text = f"curve: {path} must be a file of user {userid} or root that nobody else may write to"
             raise FluxError(errno.EPERM, text)

@@ -15,6 +15,7 @@ __all__ = ["TYPES", "sign", "verify"]
 
 TYPES = ("munge", "curve")
 _MAX_TTL = 1209600  # seconds: how long flux-security lets a signature live
+_MAX_SKEW = 300  # seconds that MUNGE lets clocks differ
 
 
 def sign(payload: bytes, userid: int, table: Mapping[str, Any]) -> str:
@@ -39,17 +40,19 @@ def verify(signed: Signed, table: Mapping[str, Any]) -> None:
     """Check that the user whom it names signed it, not too long ago.
 
     Raises:
-        FluxError: EPERM when it was somebody else, when it is too old or of a type that is not allowed; ENOTSUP without
-            what the type takes; EINVAL for a wrong table; see `flux.job.munge.verify`, `flux.job.curve.verify`.
+        FluxError: EPERM when it was somebody else, when it is too old, from the future or of a type that is not
+            allowed; ENOTSUP without what the type takes; EINVAL for a wrong table; see `flux.job.munge.verify`,
+            `flux.job.curve.verify`.
     """
-    from flux.util import parse_fsd
-
     if signed.mechanism not in _allowed_types(table):
         text = f"signatures of type {signed.mechanism} are not allowed here: sign.allowed-types"
         raise FluxError(errno.EPERM, text)
     made = _VERIFY[signed.mechanism](signed, table)
-    if time.time() - made > parse_fsd(str(table.get("max-ttl", _MAX_TTL))):
+    age = time.time() - made
+    if age > _max_ttl(table):
         raise FluxError(errno.EPERM, "the signature is older than sign.max-ttl allows")
+    if age < -_MAX_SKEW:
+        raise FluxError(errno.EPERM, f"the signature is made {-age:.0f} s from now: the clock of its host is wrong")
 
 
 def _verify_munge(signed: Signed, table: Mapping[str, Any]) -> int:
@@ -79,6 +82,16 @@ def _allowed_types(table: Mapping[str, Any]) -> list[str]:
     if not isinstance(allowed, list) or not set(allowed) <= set(TYPES):
         raise FluxError(errno.EINVAL, f"sign.allowed-types is an array of {', '.join(TYPES)}, not {allowed!r}")
     return allowed
+
+
+def _max_ttl(table: Mapping[str, Any]) -> float:
+    """Seconds. FluxError EINVAL."""
+    from flux.util import parse_fsd
+
+    try:
+        return parse_fsd(str(table.get("max-ttl", _MAX_TTL)))
+    except ValueError as exc:
+        raise FluxError(errno.EINVAL, f"sign.max-ttl: {exc}") from None
 
 
 def _default_type(table: Mapping[str, Any]) -> str:

@@ -69,6 +69,12 @@ def test_keys_are_made_once_and_kept_from_others(key: Path) -> None:
     with raises(errno.EPERM, "must be a file"):
         verify(b"text", signature, ME, str(public))
     public.unlink()
+    public.mkdir()
+    opened = os.listdir("/proc/self/fd")
+    with raises(errno.EISDIR, "Is a directory"):
+        verify(b"text", signature, ME, str(public))
+    assert os.listdir("/proc/self/fd") == opened, "a descriptor is left"
+    public.rmdir()
     with raises(errno.ENOENT, f"the public key of user {ME}"):
         verify(b"text", signature, ME, str(public))
     key.unlink()
@@ -109,6 +115,10 @@ def test_signed_jobs_are_taken_and_others_refused(instance: Callable[..., Instan
         submit_signed(payload=b"{}")
     with raises(errno.EPERM, "older than sign.max-ttl"):
         submit_signed(age=3600, **{"max-ttl": "10m"})
+    with raises(errno.EPERM, "from now: the clock of its host is wrong"):
+        submit_signed(age=-3600)
+    with raises(errno.EINVAL, "sign.max-ttl: invalid Flux standard duration"):
+        submit_signed(**{"max-ttl": "soon"})
     with raises(errno.EPERM, "signatures of type curve are not allowed here"):
         submit_signed(**{"allowed-types": ["munge"]})
     with raises(errno.EINVAL, "sign.allowed-types is an array of munge, curve"):
