@@ -70,6 +70,8 @@ class Attach:
         tail: lines to show of the output that is there already, None for all of it.
         status: shows what the job waits for.
         out, err: where output goes, by default stdout and stderr. prefix: stands before the labels of lines.
+
+    Lines about events begin with the time since the job was submitted; those of the shells' log only when interactive.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Attach:
         self._quiet = quiet
         self._wait_event = wait_event
         self._debug = debug
+        self._prefix = prefix if label else ""
         self._tail = _tail(tail, self._shown.write)
         self._status = status
         self.result = JobResult(int(jobid))
@@ -233,11 +236,8 @@ class Attach:
     def _exception(self, event: EventLogEvent) -> None:
         context = event.context
         if not self._show_events:
-            seconds = event.timestamp - self.result.times.get("t_submit", event.timestamp)
-            self._say_plain(
-                f"{seconds:.3f}s: job.exception {self._jobid} type={context['type']} severity={context['severity']} "
-                f"{context.get('note', '')}".rstrip()
-            )
+            what = f"type={context['type']} severity={context['severity']} {context.get('note', '')}"
+            self._say_timed(event, f"job.exception {self._jobid} {what}".rstrip())
 
     def _look_for_output(self) -> None:
         """The job is over: what never came into being will not come any more."""
@@ -296,8 +296,12 @@ class Attach:
             self._warn(f"warning: adjusting --stdin-ranks from {wanted} to {there}")
 
     def _show(self, log: str, event: EventLogEvent) -> None:
+        self._say_timed(event, f"{log}.{event.name} {event.context_string}".rstrip())
+
+    def _say_timed(self, event: EventLogEvent, text: str) -> None:
+        """A line about an event, after its time since the job was submitted."""
         seconds = event.timestamp - self.result.times.get("t_submit", event.timestamp)
-        self._say_plain(f"{seconds:.3f}s: {log}.{event.name} {event.context_string}".rstrip())
+        self._say_plain(f"{seconds:.3f}s: {text}")
 
     def _say_plain(self, text: str) -> None:
         if self._status is not None:
@@ -322,9 +326,13 @@ class Attach:
     def _redirected(self, stream: str, ranks: str, path: str) -> None:
         self._say_plain(f"{ranks}: {stream} redirected to {path}")
 
-    def _shell_log(self, context: dict[str, Any]) -> None:
-        if not self._quiet:
-            self._say_plain(log_line(context))
+    def _shell_log(self, event: EventLogEvent) -> None:
+        if self._quiet:
+            return
+        if self._interactive:
+            self._say_timed(event, log_line(event.context))
+        else:
+            self._say_plain(self._prefix + log_line(event.context))
 
     # -- signals
 

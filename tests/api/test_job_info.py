@@ -155,6 +155,6 @@ def test_output_events_become_chunks_of_streams() -> None:
         ("redirect", {"stream": "stderr", "rank": "[0-1]", "path": "f"}),
     ):
         reader.on_event(EventLogEvent({"timestamp": 1.0, "name": name, "context": context}))
-    assert seen[0] == {"level": 3, "message": "early"}
+    assert seen[0].context == {"level": 3, "message": "early"}
     assert seen[1:] == [("stdout", "0", b"hi\n"), ("stdout", "1", b"\0\xff"), ("stderr", "[0-1]", "f")]
     assert reader.events == 6

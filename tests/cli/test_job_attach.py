@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -42,7 +43,9 @@ def test_what_a_shell_logs_at_its_very_end_is_shown(run: Run, tmp_path: Path) ->
         '  { topic = "shell.exit", fn = function() shell.log("the last word") end } } }\n'
     )
     done = run("run", "-o", f"initrc={tmp_path}/last.lua", "true")
-    assert done.stderr.splitlines() == ["flux-shell[0]: all tasks have ended", "flux-shell[0]: the last word"]
+    times, lines = zip(*(line.split(": ", 1) for line in done.stderr.splitlines()), strict=True)
+    assert lines == ("flux-shell[0]: all tasks have ended", "flux-shell[0]: the last word")
+    assert all(re.fullmatch(r"\d+\.\d{3}s", time) for time in times)
 
 
 def test_quiet_shows_nothing_of_the_log_of_a_shell(run: Run, tmp_path: Path) -> None:

@@ -217,7 +217,8 @@ def test_exit_on_error_ends_the_other_tasks(jobs: Jobs) -> None:
     script = "[ $FLUX_TASK_RANK = 1 ] && exit 7; exec sleep 1000"
     job, codes = jobs.run(["sh", "-c", script], [2], options={"exit-on-error": 1})
     assert codes == [7]
-    assert "rank 1 exited with code 7" in next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    note = next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    assert note == f"task 1 (host {os.uname().nodename}) exited with code 7 and exit-on-error is set"
 
 
 def test_exit_timeout(jobs: Jobs) -> None:

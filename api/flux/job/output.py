@@ -31,7 +31,7 @@ class OutputReader:
     Args:
         on_data: called with (stream, ranks, data) for each chunk; ranks as an idset string.
         on_redirect: called with (stream, ranks, path) when output goes to a file instead.
-        on_log: called with the context of each line of the shell's log.
+        on_log: called with the event of each line of the shell's log.
 
     Attributes:
         events: number of events so far.
@@ -41,7 +41,7 @@ class OutputReader:
         self,
         on_data: Callable[[str, str, bytes], Any],
         on_redirect: Callable[[str, str, str], Any],
-        on_log: Callable[[dict[str, Any]], Any],
+        on_log: Callable[[EventLogEvent], Any],
     ) -> None:
         self._on_data = on_data
         self._on_redirect = on_redirect
@@ -56,7 +56,7 @@ class OutputReader:
         elif event.name == "redirect":
             self._redirect(event.context)
         elif event.name == "log":
-            self._on_log(event.context)
+            self._on_log(event)
 
     def _data(self, context: dict[str, Any]) -> None:
         chunk = decode_io(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -38,26 +39,27 @@ class Doom:
     def task_exit(self, shell: Shell, task: Task) -> None:
         if self._seen:
             return
+        host = os.uname().nodename
         if shell.rank:
             self._seen = True
-            shell.send(0, "doom", task.info())
+            shell.send(0, "doom", {"task": task.info(), "host": host})
         else:
-            self._first_exit(task.info())
+            self._first_exit(task.info(), host)
 
     def _told(self, msg: Message) -> None:
         if not self._seen:
-            self._first_exit(msg.payload)
+            self._first_exit(msg.payload["task"], msg.payload["host"])
 
-    def _first_exit(self, info: dict[str, Any]) -> None:
+    def _first_exit(self, info: dict[str, Any], host: str) -> None:
         self._seen = True
         self._shell.post_event("shell.task-exit", info)
         if self._shell.job.ntasks == 1:
             return
-        rank, status = info["rank"], _describe(info)
+        who = f"task {info['rank']} (host {host}) {_describe(info)}"
         if self._on_error and info["wait_status"]:
-            self._shell.die(f"rank {rank} {status} and exit-on-error is set", _exitcode(info))
+            self._shell.die(f"{who} and exit-on-error is set", _exitcode(info))
         if self._timeout is not None:
-            text = f"rank {rank} {status} and exit-timeout={self._timeout:g}s has expired"
+            text = f"{who} and exit-timeout={self._timeout:g}s has expired"
             self._timer = self._shell.reactor.call_later(self._timeout, lambda: self._shell.die(text, _exitcode(info)))
 
     @hookimpl

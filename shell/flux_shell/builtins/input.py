@@ -66,18 +66,19 @@ class Input:
     @hookimpl
     def task_init(self, shell: Shell, task: Task) -> None:
         if self._path:
-            task.pass_fd(self._open(task), 0)
+            task.pass_fd(self._open(shell, task), 0)
         elif not shell.standalone:
             read, write = pipe()
             task.pass_fd(read, 0)
             self._writers[task.rank] = Writer(shell.reactor, write, self._drained)
 
-    def _open(self, task: Task) -> int:
-        path = render(self._path, self._shell, task)
+    def _open(self, shell: Shell, task: Task) -> int:
+        path = render(self._path, shell, task)
         try:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as exc:
-            raise FluxError(exc.errno or errno.EIO, f"standard input from {path}: {exc.strerror}") from None
+            shell.die(f"opening input file {path}: {exc.strerror}")
+            raise
 
     @hookimpl
     def shell_start(self) -> None:
