@@ -70,4 +70,5 @@ def test_garbage_closes_that_link_with_a_log_line(instance: Callable[..., Instan
     result = running.run("flux", "dmesg")
     assert result.stdout.count("was disconnected") >= 3, result.stdout
     assert running.handle().rpc("broker.ping", {}).get()["rank"] == 0
-    wait_for(lambda: running.handle().rpc("local.stats-get").get()["clients"] <= 6)
+    handle = running.handle()
+    wait_for(lambda: handle.rpc("local.stats-get").get()["clients"] <= 6)

@@ -18,6 +18,7 @@ from flux.message import NODEID_UPSTREAM
 from flux.testing import Instance, wait_for
 
 Instances = Callable[..., Instance]
+STORE = Path(__file__).parents[1] / "kvs" / "store.toml"
 
 
 def sha1(data: bytes) -> bytes:
@@ -29,7 +30,7 @@ def attribute(handle: Any, name: str) -> str:
 
 
 def test_accounting_is_live(instance: Instances) -> None:
-    handle = instance(2).handle()
+    handle = instance(2, args=[f"--plugins={STORE}"]).handle()  # without services that store something at any time
     handle.rpc("content.flush").get()
     handle.rpc("content.dropcache").get()
     assert [attribute(handle, f"content.acct-{name}") for name in ("entries", "valid", "dirty", "size")] == ["0"] * 4
@@ -193,9 +194,8 @@ def test_a_flipped_bit_is_reported_and_never_served(tmp_path: Path) -> None:
 
 
 def test_without_a_backing_store(tmp_path: Path) -> None:
-    store = (Path(__file__).parents[1] / "kvs" / "store.toml").read_text()
     composition = tmp_path / "memory.toml"
-    composition.write_text(store.replace('[modules.content-sqlite]\nranks = "0"\n', ""))
+    composition.write_text(STORE.read_text().replace('[modules.content-sqlite]\nranks = "0"\n', ""))
     with Instance(1, args=[f"--plugins={composition}"]) as instance:
         handle = instance.handle()
         digest = store_async(handle, b"in memory").get()

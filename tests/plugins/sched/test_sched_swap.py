@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flux.errors import FluxError
-from flux.eventlog import decode
+from flux.eventlog import Event, decode
 from flux.job.fluid import encode
 from flux.kvs import lookup_async
 from flux.testing import Instance, wait_for
@@ -50,8 +50,10 @@ def flux(here: Instance, *words: str) -> str:
     return result.stdout
 
 
-def events(handle: Any, jobid: int) -> list[Any]:
-    return decode(lookup_async(handle, f"{encode(jobid, 'kvs')}.eventlog").value())
+def whole_eventlog(handle: Any, jobid: int) -> list[Event]:
+    """Events of a job once the last one is in the KVS, which is after others have heard of it; before, none."""
+    log = decode(lookup_async(handle, f"{encode(jobid, 'kvs')}.eventlog").value())
+    return log if log[-1].name == "clean" else []
 
 
 def submit(here: Instance, jobs: int) -> str:
@@ -68,7 +70,8 @@ def check(handle: Any, count: int, endless: str) -> None:
     jobs = handle.rpc("job-list.list", {"max_entries": 0, "attrs": ["result"], "constraint": {}}).get()["jobs"]
     assert len(jobs) == count + 1
     for job in jobs:
-        names = Counter(event.name for event in events(handle, job["id"]))
+        log = wait_for(lambda job=job: whole_eventlog(handle, job["id"]), what="a whole eventlog")  # type: ignore[misc]
+        names = Counter(event.name for event in log)
         assert names["alloc"] == names["start"] == names["finish"] == 1, names
         assert names["exception"] == (encode(job["id"]) == endless)
 
