@@ -42,6 +42,8 @@ def spawn(running: Instance) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def no_jobs_left(running: Instance) -> Iterator[None]:
-    """Jobs that a test has left are cancelled."""
+    """Jobs that a test has left are cancelled, and have ended."""
     yield
     running.run("flux", "cancel", "--all", "--quiet")
+    with running.handle() as handle:
+        handle.rpc("job-manager.drain").get()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,13 @@ def jobid(run: Run) -> str:
 
 
 @pytest.fixture
-def sleeper(run: Run) -> str:
-    """A job that runs until somebody ends it."""
+def sleeper(run: Run) -> Iterator[str]:
+    """A job that runs until somebody ends it, or the test does."""
     jobid = run("submit", "--wait-event=start", "sleep", "60").stdout.strip()
     assert JobID(jobid) > 0
-    return jobid
+    yield jobid
+    run("cancel", jobid)
+    run("job", "wait-event", "-q", jobid, "clean")
 
 
 # -- submit
@@ -83,7 +85,6 @@ def test_jobs_shows_active_ones_by_default(run: Run, jobid: str, sleeper: str) -
     assert jobid not in shown
     assert jobid in run("jobs", "--filter=completed").stdout
     assert sleeper not in run("jobs", "-f", "completed").stdout
-    run("cancel", sleeper)
 
 
 def test_jobs_by_id_and_unknown_ids(run: Run, jobid: str) -> None:
@@ -149,7 +150,6 @@ def test_wait_event(run: Run, jobid: str) -> None:
 def test_wait_event_gives_up(run: Run, sleeper: str) -> None:
     late = run("job", "wait-event", "-t", "0.1s", sleeper, "finish")
     assert (late.returncode, late.stderr) == (1, "flux-job: wait-event timeout on event 'finish'\n")
-    run("cancel", sleeper)
 
 
 def test_status_is_the_exit_code(run: Run, jobid: str, sleeper: str) -> None:
