@@ -25,7 +25,7 @@ from flux.module.log import Logger
 
 __all__ = ["Committed", "EventWriter"]
 
-COMMIT_RATE = 100.0
+COMMIT_RATE = 50.0
 """Commits a second that are made at once, in the long run; beyond that, only those that somebody waits for are."""
 
 COMMIT_BURST = 20.0

@@ -1,9 +1,13 @@
-"""Namespaces of jobs (RFC 16, guest namespace), each begun and ended with one request: every job needs both."""
+"""Namespaces of jobs (RFC 16, guest namespace), each begun and ended with one request: every job needs both.
+
+What is put in the job's directory is patient: a busy instance commits there all the time, so that it costs no commit
+of its own. Whatever is committed later, such as the event that tells of the job's start, is not seen before it.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flux.constants import KVS_PRIMARY_NAMESPACE
 from flux.kvs import treeobj
@@ -11,6 +15,8 @@ from flux_plugins.kvs.keys import split_key
 from flux_plugins.kvs.transaction import Edit, check_ops
 
 if TYPE_CHECKING:
+    import asyncio
+
     from flux.kvs.treeobj import TreeObj
     from flux_plugins.kvs.leader import Leader
     from flux_plugins.kvs.requests import Guest
@@ -19,7 +25,7 @@ __all__ = ["begin_guest", "end_guest"]
 
 
 async def begin_guest(leader: Leader, req: Guest) -> None:
-    """Make the namespace unless it is there, commit the first ops in it, link it in the job's directory.
+    """Make the namespace unless it is there, commit the first ops in it, and have it linked in the job's directory.
 
     FluxError ENOSPC, with nothing done, where there is no room; what `check_ops` raises.
     """
@@ -28,11 +34,9 @@ async def begin_guest(leader: Leader, req: Guest) -> None:
     if req.namespace not in leader.namespaces:
         empty = treeobj.blobref(treeobj.EMPTY_DIR, leader.kvs.hash_name)
         leader.create(req.namespace, empty, req.owner, flags=0)
-    first = leader.make(leader.open(req.namespace), edits)
     link = _put(leader, req.key, treeobj.symlink(".", req.namespace))
-    for result in await asyncio.gather(first, link, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
+    link.add_done_callback(partial(_linked, leader, req.key))
+    await leader.make(leader.open(req.namespace), edits)
 
 
 async def end_guest(leader: Leader, req: Guest) -> None:
@@ -46,5 +50,12 @@ async def end_guest(leader: Leader, req: Guest) -> None:
     leader.remove(req.namespace)
 
 
-def _put(leader: Leader, key: str, entry: TreeObj) -> asyncio.Future[dict[str, object]]:
-    return leader.make(leader.open(KVS_PRIMARY_NAMESPACE), [Edit(split_key(key), entry, append=False)])
+def _put(leader: Leader, key: str, entry: TreeObj) -> asyncio.Future[dict[str, Any]]:
+    edits = [Edit(split_key(key), entry, append=False)]
+    return leader.make(leader.open(KVS_PRIMARY_NAMESPACE), edits, patient=True)
+
+
+def _linked(leader: Leader, key: str, link: asyncio.Future[dict[str, Any]]) -> None:
+    error = link.exception()
+    if error is not None:
+        leader.kvs.log.error("the namespace of a job is not linked", key=key, error=str(error))

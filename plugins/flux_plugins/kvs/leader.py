@@ -8,6 +8,7 @@ when the backing store is far behind; then commits wait, so that memory stays bo
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,6 @@ from flux_plugins.kvs.stats import Counter
 from flux_plugins.kvs.transaction import Edit, Transaction
 
 if TYPE_CHECKING:
-    import asyncio
-
     from flux.message import Message
     from flux.rpc import RPC
     from flux_plugins.kvs.module import Kvs
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Leader"]
 
 _STORES_AT_ONCE = 8
+_PATIENCE = 0.02
+"""Seconds that a patient transaction waits for others to be merged with."""
 
 
 class Leader:
@@ -59,6 +60,7 @@ class Leader:
         self.read_only = False
         self.relays = Relays()
         self._ready: list[Namespace] = []
+        self._patient: set[asyncio.Future[dict[str, Any]]] = set()
         self._crowded = False
         self._storing = 0
         self._behind = False
@@ -95,8 +97,12 @@ class Leader:
         return None
 
     async def stop(self) -> None:
-        """Answer what waits, then put the primary root on record."""
+        """Commit what may be told as done already, answer what waits, then put the primary root on record."""
         self._periodic.stop()
+        for namespace in self.namespaces.values():
+            self._commit_queued(namespace)
+        if self._patient:
+            await asyncio.wait(self._patient)
         for namespace in self.namespaces.values():
             self._abandon(namespace, FluxError(errno.ENOSYS, "the kvs module is being unloaded"))
         try:
@@ -176,11 +182,30 @@ class Leader:
         if not namespace.busy:
             self._schedule(namespace)
 
-    def make(self, namespace: Namespace, edits: list[Edit]) -> asyncio.Future[dict[str, Any]]:
-        """Commit a transaction of this module's own; gives the root to come. It is made even where there is no room."""
-        outcome: asyncio.Future[dict[str, Any]] = self.kvs.flux.loop.create_future()
-        self._enqueue(namespace, Transaction(self.next_name(), edits, 0, None, outcome))
+    def make(self, namespace: Namespace, edits: list[Edit], patient: bool = False) -> asyncio.Future[dict[str, Any]]:
+        """Commit a transaction of this module's own; gives the root to come. It is made even where there is no room.
+
+        A patient one goes with the next commit of its namespace, or after some milliseconds without any.
+        """
+        loop = self.kvs.flux.loop
+        outcome: asyncio.Future[dict[str, Any]] = loop.create_future()
+        transaction = Transaction(self.next_name(), edits, 0, None, outcome)
+        if not patient:
+            self._enqueue(namespace, transaction)
+            return outcome
+        namespace.queue.append(transaction)
+        self._patient.add(outcome)
+        outcome.add_done_callback(self._patient.discard)
+        loop.call_later(_PATIENCE, self._lose_patience, namespace, outcome)
         return outcome
+
+    def _lose_patience(self, namespace: Namespace, outcome: asyncio.Future[dict[str, Any]]) -> None:
+        if not outcome.done():
+            self._commit_queued(namespace)
+
+    def _commit_queued(self, namespace: Namespace) -> None:
+        if namespace.queue and not namespace.busy:
+            self._schedule(namespace)
 
     def refuse(self, name: str, namespace: str, error: FluxError) -> None:
         """Tell another rank that its transaction failed."""

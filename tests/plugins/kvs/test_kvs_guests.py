@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kvs_kit import STORE, raises
 
 from flux import kvs
-from flux.constants import FLUX_KVS_READLINK
+from flux.constants import FLUX_KVS_TREEOBJ
 from flux.kvs import KVSTxn, treeobj
-from flux.testing import Instance
+from flux.testing import Instance, wait_for
 
 KEY = "job.x.guest"
 
@@ -31,6 +32,15 @@ def value(handle: Any, name: str) -> bytes:
     return bytes(kvs.lookup_async(handle, f"{KEY}.{name}").value())
 
 
+def value_in(handle: Any, namespace: str, key: str) -> bytes:
+    return bytes(kvs.lookup_async(handle, key, namespace=namespace).value())
+
+
+def link(handle: Any) -> Any:
+    request = {"key": KEY, "flags": FLUX_KVS_TREEOBJ, "namespace": "primary"}
+    return handle.rpc("kvs.lookup", request).get()["val"]
+
+
 def begin(handle: Any, namespace: str, text: str, **more: Any) -> None:
     request = {"namespace": namespace, "key": KEY, "owner": 1234, "ops": append(text), **more}
     handle.rpc("kvs.guest-begin", request).get()
@@ -44,8 +54,9 @@ def end(handle: Any, namespace: str, text: str) -> None:
 def test_what_a_job_wrote_stays_in_its_directory(pair: Instance, rank: int) -> None:
     handle, name = pair.handle(rank), f"job-{rank}"
     begin(handle, name, "begun\n")
-    request = {"key": KEY, "flags": FLUX_KVS_READLINK, "namespace": "primary"}
-    assert pair.handle().rpc("kvs.lookup", request).get() == {"val": treeobj.symlink(".", name)}
+    assert value_in(handle, name, "exec.eventlog") == b"begun\n"
+    kvs.commit(handle, txn=KVSTxn().put("other", rank))
+    assert link(pair.handle()) == treeobj.symlink(".", name)
     assert kvs.getroot(handle, name)["owner"] == 1234
     kvs.commit(handle, txn=KVSTxn().put_raw("output", b"said"), namespace=name)
     end(handle, name, "ended\n")
@@ -61,6 +72,7 @@ def test_one_that_is_there_is_gone_on_with(pair: Instance) -> None:
     kvs.namespace_create(handle, "job-5")
     kvs.commit(handle, txn=KVSTxn().append("exec.eventlog", "before\n"), namespace="job-5")
     begin(handle, "job-5", "begun\n")
+    wait_for(lambda: link(handle) == treeobj.symlink(".", "job-5"), what="the link, without another commit")
     assert value(handle, "exec.eventlog") == b"before\nbegun\n"
     end(handle, "job-5", "ended\n")
 
@@ -79,6 +91,13 @@ def test_while_there_is_no_room_nothing_is_done(pair: Instance) -> None:
     assert "job-7" not in [found["namespace"] for found in kvs.namespace_list_async(handle).get()["namespaces"]]
     end(handle, "job-6", "ended\n")
     assert value(handle, "exec.eventlog") == b"begun\nended\n"
+
+
+def test_what_was_answered_last_is_on_record_at_the_end(tmp_path: Path) -> None:
+    with Instance(1, {"statedir": str(tmp_path)}, STORE) as first:
+        begin(first.handle(), "job-1", "begun\n")
+    with Instance(1, {"statedir": str(tmp_path)}, STORE) as second:
+        assert link(second.handle()) == treeobj.symlink(".", "job-1")
 
 
 def test_what_cannot_be_is_refused(pair: Instance) -> None:
