@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flux import discovery
+from flux.installed import entry_points
 from flux_cli import environment, lookup
 
 FLUX = os.path.join(os.path.dirname(sys.executable), "flux")
@@ -94,9 +95,9 @@ def test_short_options_combine() -> None:
 
 def test_cached_commands_are_what_discovery_finds() -> None:
     entries = discovery.index().entries["commands"]
-    cached = lookup.cached_commands()
-    assert cached is not None
-    found = {name: (command.target, command.dist, command.version) for name, command in cached.items()}
+    rows = {name: discovery.Entry(*row) for name, row in entry_points("commands").items()}
+    assert rows == entries
+    found = {name: (command.target, command.dist, command.version) for name, command in lookup.installed().items()}
     assert found == {name: (entry.target, entry.dist, entry.version) for name, entry in entries.items()}
 
 
