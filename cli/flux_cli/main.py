@@ -36,6 +36,7 @@ def main() -> int:
     """The console script: run `flux` with the arguments of this process, and end it."""
     gc.set_threshold(_GC_THRESHOLD)
     _replace_closed_streams()
+    _print_any_text()
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -52,6 +53,13 @@ def _replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open until the end
+
+
+def _print_any_text() -> None:
+    """What the locale's encoding lacks is printed as "?"; of an argument that is no text, its bytes."""
+    out = sys.stdout
+    if out.errors in ("strict", "surrogateescape"):  # else PYTHONIOENCODING says what is wanted
+        out.reconfigure(errors="surrogateescape" if out.encoding.lower().startswith("utf") else "replace")
 
 
 def run(argv: list[str]) -> int:
@@ -113,6 +121,8 @@ def guarded(name: str, run: lookup.Runner) -> int:
         return _fail(name, str(exc), exc.code)
     except OSError as exc:
         return _os_error(name, exc)
+    except UnicodeDecodeError as exc:
+        return _fail(name, f"what it reads is not text in {exc.encoding}: {exc.reason} at byte {exc.start}")
     return code or 0
 
 

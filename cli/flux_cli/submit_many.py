@@ -207,7 +207,7 @@ class Submitter:
         if path is None:
             return None
         if path not in self._logs:
-            self._logs[path] = open(path, "w")  # noqa: SIM115  # as long as the command
+            self._logs[path] = open(path, "w", encoding="utf-8")  # noqa: SIM115  # as long as the command
         return self._logs[path]
 
     # -- ends of jobs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from flux.errors import FluxError
@@ -138,7 +139,8 @@ def _scripts(folder: str) -> list[str]:
     """Paths of the files in it, in the order of the locale."""
     import locale
 
-    locale.setlocale(locale.LC_COLLATE, "")
+    with suppress(locale.Error):  # one that this host does not have: as in the locale C
+        locale.setlocale(locale.LC_COLLATE, "")
     try:
         names = sorted(os.listdir(folder), key=locale.strxfrm)
     except OSError:

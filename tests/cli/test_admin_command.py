@@ -82,6 +82,7 @@ def test_scripts_of_a_configured_system(
 def test_scripts_without_an_instance(folders: dict[str, str], running: Instance) -> None:
     command = [running.command[0], "admin", "system-scripts", "-v"]
     environment = {**os.environ, **folders, "FLUX_URI": "local:///nonexistent", "FLUX_LOCAL_CONNECTOR_RETRY_COUNT": "0"}
+    environment["LC_ALL"] = "xx_YY.UTF-8"  # ssh brings along locales that a host may not have
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     site = folders["FLUX_SYSTEM_SCRIPTS_CONFDIR"]
     assert done.returncode == 0, done.stderr

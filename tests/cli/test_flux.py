@@ -211,3 +211,27 @@ def test_closed_input_is_empty() -> None:
     command = ["sh", "-c", f"{FLUX} batch -n1 <&-"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert (result.returncode, "stdin does not appear to start with '#!'" in result.stderr) == (1, True), result.stderr
+
+
+# -- text and bytes
+
+
+def test_arguments_that_are_no_text_are_printed_as_they_came(tmp_path: Path) -> None:
+    (tmp_path / "app.conf").write_bytes(b"0 caf\xe9 %t\n")
+    command = [FLUX, "multi-prog", "-n", "0", str(tmp_path / "app.conf")]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True, timeout=50
+    )
+    assert (done.stdout, done.stderr) == (b"0: 'caf\xe9' 0\n", b"")
+
+
+def test_what_a_locale_cannot_show_is_marked() -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = run_flux("admin", "system-scripts", FLUX_LOCAL_CONNECTOR_RETRY_COUNT="0", FLUX_URI="local:///no", **locale)
+    assert (result.stdout.splitlines()[0], result.stderr) == ("? prolog: not configured", "")
+
+
+def test_input_that_is_no_text_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "inputs").write_bytes(b"\xff\n")
+    result = run_flux("bulksubmit", "--dry-run", "echo", "::::", str(tmp_path / "inputs"), PYTHONUTF8="1")
+    assert (result.returncode, "is not text in utf-8" in result.stderr) == (1, True), result.stderr

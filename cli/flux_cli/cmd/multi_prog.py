@@ -61,7 +61,7 @@ def _own_rank() -> int:
 
 def _read(path: str) -> list[_Program]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # arguments are bytes
             lines = file.readlines()
     except OSError as e:
         die(f"{path}: {e.strerror}")
