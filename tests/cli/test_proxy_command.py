@@ -13,7 +13,7 @@ import pytest
 
 import flux
 from flux.errors import FluxError
-from flux.testing import Instance
+from flux.testing import Instance, wait_for
 from flux.uri import FluxURIResolver, JobURI
 from flux_plugins.connectors.ssh import Target
 
@@ -123,7 +123,8 @@ def test_proxy_ends_what_its_clients_have_open(instance: RunningInstance, run: R
     running = instance(size=2)
     script = "import flux; h = flux.Flux(); h.barrier('gone', 2); h.rpc('barrier.ping', {}, nodeid=0).get()"
     assert run("proxy", running.uri, sys.executable, "-c", script).returncode == 0
-    assert running.handle().rpc("barrier.stats-get").get()["waiting"] == {}
+    handle = running.handle()
+    wait_for(lambda: handle.rpc("barrier.stats-get").get()["waiting"] == {}, what="the end of the barrier")
 
 
 def test_proxy_to_nobody(run: RunFlux) -> None:

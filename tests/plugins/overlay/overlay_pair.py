@@ -18,7 +18,7 @@ from flux_plugins.overlay.upstream import Upstream
 from flux_plugins.zeromq.zap import ZapHandler
 
 VERSION = 0x5800
-LIMIT = 10.0
+LIMIT = 30.0
 
 
 class Client:

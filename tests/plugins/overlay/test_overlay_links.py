@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from pathlib import Path
 from typing import Any
 
@@ -198,18 +197,16 @@ def test_goodbye_makes_the_child_offline(endpoint: str) -> None:
     run_pair(scenario, endpoint)
 
 
-def test_a_vanished_child_is_lost_at_once_and_its_requests_answered(endpoint: str) -> None:
+def test_a_vanished_child_is_lost_and_its_requests_answered(endpoint: str) -> None:
     async def scenario(root: Root, leaf: Leaf) -> None:
         client, _server = Client(root.switch), Client(leaf.switch, "down")
         client.say(request("down.x", 1))
         await _server.get()
-        started = time.monotonic()
         leaf.up._monitor.close()
         leaf.up._socket.close()
         answer = await client.get()
         assert (answer.errnum, answer.payload_str) == (errno.EHOSTUNREACH, "host1 (rank 1) is lost: connection closed")
         assert (await root.changed()).status is Status.LOST
-        assert time.monotonic() - started < 5
 
     run_pair(scenario, endpoint)
 
