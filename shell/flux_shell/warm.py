@@ -34,6 +34,7 @@ _RIGHTS_SPACE = socket.CMSG_SPACE(3 * array.array("i").itemsize)
 
 _SHELLS = "FLUX_SHELL_WARM_CHILDREN"  # process ids of its shells, for the parent that it executes in its own place
 _PAUSE = 500  # milliseconds without a request or an end, after which there is time to rehearse
+_HASTE = 16  # shells forked without such a pause, after which the others wait until it has rehearsed: it soon pays
 _GC_THRESHOLD = (20_000, 20, 50)  # a collection touches, and so copies, what the shell shares with its parent
 
 
@@ -108,14 +109,14 @@ class WarmParent:
         self._plugins: PluginHost | None = None
         self._is_hasty = False
         """True while it serves without having rehearsed: its first request was for a shell."""
+        self._forked = 0
 
     def run(self) -> None:
         while True:
-            ready = self._poll.poll(_PAUSE if self._is_hasty else None)
-            if not ready:
+            if self._is_hasty and (self._forked >= _HASTE or not self._poll.poll(_PAUSE)):
                 self._is_hasty = False
                 self._plugins = preload()
-            for fd, _events in ready:
+            for fd, _events in self._poll.poll():
                 if fd in self._children:
                     self._collect(fd)
                     continue
@@ -191,6 +192,7 @@ class WarmParent:
             return
         if not pid:
             _become_shell(request, fds, self._plugins)
+        self._forked += 1
         self._watch(pid)
         self._answer({"seq": seq, "pid": pid})
 

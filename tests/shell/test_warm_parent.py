@@ -35,6 +35,36 @@ preload()
 print(json.dumps(sorted(sys.modules)))
 """
 
+SERVE = """
+import json, os, socket
+from flux_shell import warm
+
+ours, theirs = socket.socketpair()
+null = os.open(os.devnull, os.O_RDWR)
+for seq in range(20):
+    body = json.dumps({"seq": seq, "argv": ["flux-shell", "--help"], "set": {}, "unset": [], "cwd": None}).encode()
+    socket.send_fds(ours, [len(body).to_bytes(4, "big") + body], [null] * 3)
+if not os.fork():
+    ours.close()
+    parent, prepare = warm.WarmParent(theirs), warm.preload
+
+    def preload():
+        parent._answer({"rehearses": True})
+        return prepare()
+
+    warm.preload = preload
+    parent.run()
+    os._exit(0)
+theirs.close()
+heard, answers = [], ours.makefile("rb")
+while len(heard) < 21:
+    answer = json.loads(answers.read(int.from_bytes(answers.read(4), "big")))
+    if "status" not in answer:
+        heard.append(answer.get("seq", -1))
+print(json.dumps(heard))
+"""
+"""Asks a warm parent for shells without a pause; what it says in turn, -1 where it rehearses."""
+
 HEAVY = {"asyncio", "ctypes", "hashlib", "lupa", "pathlib", "shutil", "ssl", "subprocess", "tempfile", "zmq"}
 """What makes each fork dearer, and what few jobs use."""
 
@@ -57,6 +87,10 @@ def test_a_warm_parent_has_imported_nothing_that_few_jobs_use() -> None:
     modules = set(json.loads(output_of(PRELOADED).stdout))
     assert "flux_shell.shell" in modules
     assert modules & HEAVY == set()
+
+
+def test_a_parent_that_has_no_pause_rehearses_all_the_same() -> None:
+    assert json.loads(output_of(SERVE).stdout) == [*range(16), -1, *range(16, 20)]
 
 
 def test_code_that_is_installed_meanwhile_is_taken_up_and_jobs_go_on(tmp_path: Path) -> None:
