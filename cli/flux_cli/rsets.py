@@ -58,7 +58,7 @@ def made(args: Namespace) -> Rlist:
         hosts = list(Hostlist(args.hosts)) if args.hosts else []
         ranks = IDset(args.ranks) if args.ranks else IDset(range(len(hosts) or 1))
         cores, gpus = _children(args)
-    except (OSError, ValueError) as exc:
+    except ValueError as exc:
         die(str(exc))
     if hosts and len(hosts) != ranks.count():
         die(f"hostname count in '{args.hosts}' does not match nranks ({ranks.count()})")

@@ -235,3 +235,14 @@ def test_input_that_is_no_text_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "inputs").write_bytes(b"\xff\n")
     result = run_flux("bulksubmit", "--dry-run", "echo", "::::", str(tmp_path / "inputs"), PYTHONUTF8="1")
     assert (result.returncode, "is not text in utf-8" in result.stderr) == (1, True), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "path"),
+    [
+        ("R", ["encode", "--xml=/nonexistent/host.xml"], "/nonexistent/host.xml"),
+        ("keygen", ["--sign", "/proc/nonexistent/key"], "/proc/nonexistent"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(name: str, words: list[str], path: str) -> None:
+    assert run_flux(name, *words).stderr == f"flux-{name}: {path}: No such file or directory\n"

@@ -203,7 +203,9 @@ def _extract(handle: Flux, args: argparse.Namespace) -> None:
             unpack(args.directory, path, entry, lambda ref: load_async(handle, digest_of(ref)).get(), args.overwrite)
         except FileExistsError:
             die(f"{path}: write: Attempt to overwrite existing file")
-        except (OSError, KeyError, TypeError, ValueError) as exc:
+        except OSError as exc:
+            die(f"{path}: {exc.strerror}")
+        except (KeyError, TypeError, ValueError) as exc:
             die(f"{path}: {exc}")
 
 

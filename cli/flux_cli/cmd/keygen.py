@@ -34,10 +34,7 @@ def command(argv: list[str]) -> int:
 def _make_key(path: str | None) -> int:
     from flux.job import curve
 
-    try:
-        curve.generate(path or curve.SECRET)
-    except OSError as exc:
-        die(str(exc))
+    curve.generate(path or curve.SECRET)
     return 0
 
 
