@@ -257,6 +257,10 @@ def load_entry(entry: Entry, *, accepts: Predicate | None = None) -> tuple[Any, 
     file = getattr(module, "__file__", None) or ""
     by_name = attribute and not entry.is_file
     found = _attribute(module, attribute, entry) if by_name else _only_plugin(module, entry, accepts)
+    if entry.kind == "modules":
+        from flux.module.foreign import as_module
+
+        found = as_module(found)
     if missing := getattr(found, "__abstractmethods__", None):
         text = f'plugin "{entry.name}": class {found.__name__} has to define {", ".join(sorted(missing))}'
         raise PluginError(errno.EINVAL, text)
@@ -349,6 +353,8 @@ def _only_plugin(module: ModuleType, entry: Entry, accepts: Predicate | None) ->
         return _attribute(module, _FUNCTION_OF_KIND[entry.kind], entry)
     if entry.kind in PLANNED_KINDS and hasattr(module, "module"):
         return module.module
+    if entry.kind == "modules" and hasattr(module, "mod_main"):
+        return module.mod_main
     accepts = accepts or predicate(entry.kind)
     own = (x for x in vars(module).values() if getattr(x, "__module__", "") == module.__name__)
     found = [x for x in own if accepts(x)]
@@ -373,9 +379,9 @@ def _hook_plugin(module: ModuleType, marker: str) -> Any:
 def predicate(kind: str) -> Predicate:
     """What makes an object a plugin of `kind`, for the kinds that are written as a class."""
     if kind in ("modules", "transports"):
-        from flux.module import Module
+        from flux.module.foreign import is_module
 
-        return lambda found: isinstance(found, type) and issubclass(found, Module) and found is not Module
+        return lambda found: is_module(found, blocking=kind == "modules")
     if kind == "bootstrap":
         from flux.hooks.kernel import Bootstrap
 

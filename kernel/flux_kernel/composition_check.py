@@ -183,7 +183,7 @@ class Checker:
         services = (table.name, *self._words(table, cls, "provides"))
         if table.values.get("isolated") and (table.kind != "modules" or not getattr(cls, "isolatable", True)):
             self.report(table, "isolated", f"{cls.__name__} must run in the broker's process, it cannot be isolated")
-        if cls is Foreign:
+        if issubclass(cls, Foreign):
             options = msgspec.to_builtins(table.values.get("args", {}))
         else:
             options = self._options(table, self._options_type(table, cls))

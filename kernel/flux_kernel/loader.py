@@ -58,7 +58,7 @@ class LoadedModule:
         self.entry = entry
         self.cls = cls
         self.options = options
-        self.isolated = isolated
+        self.isolated = isolated or cls.run_by != Module.run_by
         self.command = command
         self.restart = restart or {}
         self.restarts = restarts
@@ -244,7 +244,7 @@ class Loader:
     async def _start_isolated(self, module: LoadedModule) -> None:
         process = module.process = IsolatedModule(
             module.uuid,
-            module.command or [sys.executable, "-P", "-m", "flux.module.exec", module.entry.target],
+            module.command or [sys.executable, "-P", "-m", module.cls.run_by, module.entry.target],
             {"FLUX_URI": self.attrs.get("local-uri") or ""},
             os.getuid(),
             self.switch.receive,

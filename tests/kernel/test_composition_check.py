@@ -26,7 +26,8 @@ def kvs(site: Site) -> Site:
         (
             "\n[module.kvs]\n",
             'plugins.toml:2: [module]: there is no kind "module", kinds are modules, transports, bootstrap, '
-            'connectors, jobtap, rc, shell, validators, frobnicators, commands; did you mean "modules"?',
+            "connectors, jobtap, rc, shell, validators, frobnicators, commands, cli, resolvers; "
+            'did you mean "modules"?',
         ),
         (
             "# a comment\n[modules.kvss]\n",

@@ -124,6 +124,7 @@ class Module:
         stage: "boot" starts before the instance is joined, "run" after.
         options_type: struct type of the arguments it takes; None for none.
         isolatable: False when it needs the broker's own process.
+        run_by: the Python module to execute in a process of its own; with another than the default it always has one.
         reloadable: False when the instance cannot go on with a new instance of it, which knows nothing.
 
     Instance attributes, set before `start`:
@@ -141,6 +142,7 @@ class Module:
     stage: ClassVar[Literal["boot", "run"]] = "run"
     options_type: ClassVar[type[msgspec.Struct] | None] = None
     isolatable: ClassVar[bool] = True
+    run_by: ClassVar[str] = "flux.module.exec"
     reloadable: ClassVar[bool] = True
 
     flux: AsyncFlux

@@ -24,8 +24,11 @@ def parse_args(args: Sequence[str]) -> dict[str, Any]:
 
 
 def encode_args(options: Mapping[str, Any]) -> list[str]:
-    """A table to RFC 5 strings; values that are no strings are written as JSON."""
-    return [f"{k}={v if isinstance(v, str) else msgspec.json.encode(v).decode()}" for k, v in options.items()]
+    """A table to RFC 5 strings: a word alone for what is true, other values that are no strings as JSON."""
+    return [
+        k if v is True else f"{k}={v if isinstance(v, str) else msgspec.json.encode(v).decode()}"
+        for k, v in options.items()
+    ]
 
 
 def decode_options(module: str, options: Mapping[str, Any], type: type[msgspec.Struct] | None) -> Any:
