@@ -112,7 +112,10 @@ class Shell(ShellFace):
         self.run_until(lambda: not self._running)
         self.call("shell.exit", shell=self)
         self._release_journal()
-        self.run_until(lambda: self.journal is None or self.journal.idle)
+        outbox = self._outbox
+        if outbox is not None:
+            outbox.finish()
+        self.run_until(lambda: (self.journal is None or self.journal.idle) and (outbox is None or outbox.idle))
 
     def _release_journal(self) -> None:
         if self.journal is not None:

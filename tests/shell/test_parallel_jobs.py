@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from shell_jobs import Jobs, RunningJob
@@ -62,6 +63,15 @@ def test_pmi_abort_ends_the_job(jobs2: Jobs) -> None:
     job = jobs2.start([sys.executable, "-c", script], [1, 1])
     assert job.wait() == [9, 9]
     assert any("enough" in e["note"] for e in jobs2.exceptions() if e["id"] == job.id)
+
+
+def test_the_first_shell_does_not_wait_for_one_that_an_error_has_ended(jobs2: Jobs, tmp_path: Path) -> None:
+    abort = "from flux.pmi.client import PMIClient as P; p = P.from_env(); p.init(); p.abort(9, 'enough')"
+    wait = f"until test -e {tmp_path}/started; do sleep 0.1; done"
+    job = jobs2.start(["sh", "-c", f'{wait}; test $PMI_RANK = 0 || exec {sys.executable} -c "{abort}"'], [1, 1])
+    job.wait_event("shell.start")
+    (tmp_path / "started").touch()
+    assert job.wait() == [0, 9]
 
 
 def test_stdin_reaches_tasks_of_all_shells(jobs2: Jobs) -> None:

@@ -1,4 +1,4 @@
-"""The request "exception": job-exec tells the first shell that another one is lost."""
+"""The requests "exception" and "over": the first shell hears that another one is lost, or ended before its tasks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,32 @@ LOG_WARNING = 4
 
 
 class LostShell:
-    """Logs the loss and lets other plugins know (hook shell_lost)."""
+    """Lets other plugins know (hook shell_lost), and logs what job-exec says of it."""
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
+        self._finished = False
         if shell.rank == 0:
             shell.on_request("exception", self._exception)
+            shell.on_request("over", lambda msg: self._over(int(msg.payload["shell_rank"]), 0))
 
     def _exception(self, msg: Message) -> None:
         request = msg.payload or {}
         rank, severity = int(request["shell_rank"]), int(request["severity"])
         text = request.get("message") or f"shell {rank} is lost"
         self._shell.log(LOG_WARNING, text, "exception")
+        self._over(rank, severity)
+
+    def _over(self, rank: int, severity: int) -> None:
         self._shell.call("shell.lost", shell=self._shell, shell_rank=rank, severity=severity)
+
+    @hookimpl
+    def shell_finish(self) -> None:
+        self._finished = True
+
+    @hookimpl
+    def shell_exit(self, shell: Shell) -> None:
+        """The first shell waits for what this one has not come to."""
+        if shell.rank and not self._finished:
+            shell.send(0, "over", {"shell_rank": shell.rank})
