@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 RunFlux = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -48,7 +48,7 @@ def test_processes_end_with_their_job_and_are_kept_apart(running: Instance, job:
     foreign = running.run("flux", "sproc", "kill", service, "-r0", "9", "1")
     assert (foreign.returncode, "does not belong" in foreign.stderr) == (1, True)
     assert running.run("flux", "cancel", job).returncode == 0
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the process")
+    wait_for(lambda: not runs(pid), what="the end of the process")
 
 
 @pytest.mark.parametrize(

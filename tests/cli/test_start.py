@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flux.testing import wait_for
+from flux.testing import runs, wait_for
 
 FLUX = os.path.join(os.path.dirname(sys.executable), "flux")
 MINIMAL = f"--plugins={Path(__file__).parent.parent / 'kernel' / 'kernel.toml'}"
@@ -122,7 +122,7 @@ def test_a_signal_ends_everything(signum: signal.Signals, status: signal.Signals
     process.send_signal(signum)
     process.communicate(timeout=40)
     assert process.returncode == 128 + status
-    wait_for(lambda: not os.path.exists(f"/proc/{program}"), what="the end of the initial program")
+    wait_for(lambda: not runs(program), what="the end of the initial program")
     assert left_behind(tmp_path) == []
 
 

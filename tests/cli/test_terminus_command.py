@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_attach_terminal import Terminal
 
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -74,13 +74,5 @@ def test_it_ends_with_its_broker(tmp_path: Path) -> None:
         script = f"echo $$ $PPID >{tmp_path}/pids; exec sleep 1000"
         assert instance.run("flux", "terminus", "start", "-d", "sh", "-c", script).returncode == 0
         wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 2)
-        pids = (tmp_path / "pids").read_text().split()
-    wait_for(lambda: not any(_runs(pid) for pid in pids))
-
-
-def _runs(pid: str) -> bool:
-    """A process that has not ended: one that nobody has waited for yet has."""
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
+    wait_for(lambda: not any(runs(pid) for pid in pids))

@@ -12,7 +12,7 @@ import pytest
 from shell_jobs import COMPOSITION, Jobs, RunningJob
 
 from flux.errors import FluxError
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 
 def stdin(jobs: Jobs, job: RunningJob, data: str, eof: bool = False, rank: str = "all") -> None:
@@ -60,6 +60,13 @@ def test_a_program_that_is_none(jobs: Jobs, tmp_path: Path) -> None:
     job, codes = jobs.run([str(path)])
     assert codes == [126]
     assert "Permission denied" in next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+
+
+def test_a_variable_that_no_environment_can_hold(jobs: Jobs) -> None:
+    job, codes = jobs.run(["true"], environment={"PATH": os.environ["PATH"], "A=B": "c"})
+    assert codes == [126]
+    note = next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    assert note.endswith("start failed: true: illegal environment variable name")
 
 
 def test_a_script_without_interpreter_line_runs(jobs: Jobs, tmp_path: Path) -> None:
@@ -201,7 +208,7 @@ def test_tasks_do_not_outlive_a_shell_that_was_killed(jobs: Jobs) -> None:
     pid = int(job.output()["0"])
     os.kill(job.pids[0], signal.SIGKILL)
     assert job.wait() == [-9]
-    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_for(lambda: not runs(pid))
 
 
 def test_requests_of_an_unknown_method(jobs: Jobs) -> None:
@@ -273,5 +280,5 @@ def test_tasks_end_with_their_broker() -> None:
         wait_for(job.has_output)
         pid = int(job.output()["0"])
         os.kill(instance.broker_pid(0), signal.SIGKILL)
-        wait_for(lambda: not Path(f"/proc/{pid}").exists())
-        wait_for(lambda: not Path(f"/proc/{job.pids[0]}").exists())
+        wait_for(lambda: not runs(pid))
+        wait_for(lambda: not runs(job.pids[0]))

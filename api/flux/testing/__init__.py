@@ -22,7 +22,7 @@ from typing import Any
 import flux
 from flux.errors import FluxError
 
-__all__ = ["Instance", "wait_for"]
+__all__ = ["Instance", "runs", "wait_for"]
 
 _READY = 'printf "%s\\n" "$FLUX_URI"; exec cat'
 _FLUX = os.path.join(os.path.dirname(sys.executable), "flux")
@@ -141,6 +141,15 @@ class Instance:
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
+
+
+def runs(pid: int) -> bool:
+    """True while a process is there; a zombie has ended, whether or not somebody has waited for it."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def wait_for(condition: Any, timeout: float = 30.0, what: str = "condition") -> Any:

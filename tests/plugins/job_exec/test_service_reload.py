@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -73,4 +73,4 @@ def test_an_instance_ends_also_when_nothing_can_end_its_jobs(tmp_path: Path) -> 
         out(here, "module", "remove", "job-exec")
         assert here.stop() == 0
     task = int((tmp_path / "pid").read_text())
-    wait_for(lambda: not Path(f"/proc/{task}").exists(), what="the end of the task")
+    wait_for(lambda: not runs(task), what="the end of the task")

@@ -11,17 +11,9 @@ from typing import Any
 import pytest
 
 from flux.job import JobID
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 SCRIPT = 'echo $$ $PPID > "$0.$FLUX_TASK_RANK.part"; mv "$0.$FLUX_TASK_RANK.part" "$0.$FLUX_TASK_RANK"; exec sleep 300'
-
-
-def runs(pid: int) -> bool:
-    """True while a process is there, and not as a zombie whose parent has not looked yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def allocated(here: Instance) -> list[Any]:

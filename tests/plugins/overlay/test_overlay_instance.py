@@ -13,7 +13,7 @@ import pytest
 
 from flux.errors import FluxError
 from flux.message import FLAG_STREAMING
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 COMPOSITION = """
 [bootstrap.pmi]
@@ -142,15 +142,7 @@ def test_a_killed_router_takes_its_subtree_and_answers_its_callers(start: Start)
     assert health["status"] == "degraded"
     lost = next(child for child in health["children"] if child["rank"] == 2)
     assert (lost["status"], lost["error"]) == ("lost", "connection closed")
-    wait_for(lambda: not any(is_alive(pid) for pid in pids))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    wait_for(lambda: not any(runs(pid) for pid in pids))
 
 
 def test_a_subtree_is_disconnected_by_request(start: Start) -> None:
@@ -162,7 +154,7 @@ def test_a_subtree_is_disconnected_by_request(start: Start) -> None:
     handle.rpc("overlay.disconnect-subtree", {"rank": 1}, nodeid=0).get()
     with pytest.raises(FileNotFoundError, match="lost already"):
         handle.rpc("overlay.disconnect-subtree", {"rank": 1}, nodeid=0).get()
-    wait_for(lambda: not any(is_alive(pid) for pid in pids))
+    wait_for(lambda: not any(runs(pid) for pid in pids))
     assert ping(instance, 0, 2) == 2
 
 
@@ -198,7 +190,7 @@ def test_an_instance_ends_cleanly_and_leaves_nothing(start: Start) -> None:
     assert (rundir / "tbon-0").is_socket()
     assert instance.stop() == 0
     assert not rundir.exists()
-    assert not any(is_alive(pid) for pid in pids)
+    assert not any(runs(pid) for pid in pids)
 
 
 def test_a_wrong_topology_stops_the_start_with_its_reason(start: Start, capfd: pytest.CaptureFixture[str]) -> None:

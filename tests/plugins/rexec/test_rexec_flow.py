@@ -16,7 +16,7 @@ from flux.constants import FLUX_RPC_STREAMING
 from flux.errors import FluxError
 from flux.rexec import WAITABLE, RemoteProcess, attach_request, exec_request
 from flux.stdio import decode_io
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 COMPOSITION = Path(__file__).with_name("rexec.toml")
 STDOUT, STDERR = 1, 2
@@ -108,7 +108,7 @@ def test_a_client_that_is_throttled_and_leaves_takes_its_process_along(rexec: In
         client = Client(leaver, ["cat", "/dev/zero"], 1)
         while not client.received:
             leaver.get_reactor().run_once()
-    wait_for(lambda: not Path(f"/proc/{client.process.pid}").exists(), what="the end of the process")
+    wait_for(lambda: not runs(client.process.pid), what="the end of the process")
     with flux.Flux(rexec.uri) as handle:
         wait_for(lambda: handle.rpc("rexec.list", {}, nodeid=1).get()["procs"] == [], what="an empty list")
 

@@ -15,7 +15,7 @@ import flux
 from flux.constants import FLUX_RPC_STREAMING
 from flux.errors import FluxError
 from flux.stdio import decode_io, encode_io
-from flux.testing import Instance, wait_for
+from flux.testing import Instance, runs, wait_for
 
 COMPOSITION = Path(__file__).with_name("rexec.toml")
 STDOUT, STDERR, CHANNEL, CREDIT, WAITABLE = 1, 2, 4, 8, 16
@@ -182,7 +182,7 @@ def test_background_process_outlives_its_client(rexec: Instance, handle: flux.Fl
 def test_disconnect_kills_what_the_client_was_streaming(rexec: Instance, handle: flux.Flux) -> None:
     with flux.Flux(rexec.uri) as client:
         pid = next_of(start(client, "sleep", "1000"), "started")["pid"]
-    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_for(lambda: not runs(pid))
     wait_for(lambda: pid not in [proc["pid"] for proc in handle.rpc("rexec.list").get()["procs"]])
 
 
@@ -193,7 +193,7 @@ def test_shells_come_from_the_warm_parent_and_look_like_any_process(handle: flux
     assert responses[0]["type"] == "started"
     assert b"usage: flux-shell" in output(responses)
     assert status(responses) == 0
-    assert Path(f"/proc/{warm}").exists()
+    assert runs(warm)
 
 
 def test_a_dead_warm_parent_is_replaced(handle: flux.Flux) -> None:
@@ -216,8 +216,8 @@ def test_nothing_outlives_the_broker() -> None:
         handle = instance.handle()
         pid = background(handle, "sleep", "1000")
         warm = handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"]
-    assert not Path(f"/proc/{pid}").exists()
-    wait_for(lambda: not Path(f"/proc/{warm}").exists())
+    assert not runs(pid)
+    wait_for(lambda: not runs(warm))
 
 
 def test_an_environment_larger_than_a_socket_buffer(handle: flux.Flux) -> None:
