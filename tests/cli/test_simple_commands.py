@@ -147,6 +147,11 @@ def test_event_sub_prints_what_matches(
     assert process.wait(50) == -signal.SIGINT
 
 
+def test_bytes_that_are_no_text_are_refused(run: Run) -> None:
+    said = fails(run("event", "pub", os.fsdecode(b"caf\xe9")))
+    assert said == r"flux-event: 'caf\udce9' is not text in utf-8: surrogates not allowed"
+
+
 def test_event_sub_stops_after_count_and_prints_raw(
     running: Instance, spawn: Callable[..., subprocess.Popen[str]]
 ) -> None:

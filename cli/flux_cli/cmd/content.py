@@ -68,14 +68,15 @@ def _store_arguments(parser: Parser) -> None:
 
 
 def _store(args: argparse.Namespace) -> int:
-    from flux.content import ref_of, store_async
+    from flux.content import BLOB_MAX, ref_of, store_async
 
+    size = min(args.chunksize, BLOB_MAX)
     with open_flux() as handle:
         hash_name = handle.attr_get("content.hash")
-        chunk = sys.stdin.buffer.read(args.chunksize or -1)
+        chunk = sys.stdin.buffer.read(size or -1)
         while True:
             print(ref_of(store_async(handle, chunk, args.bypass_cache).get(), hash_name))
-            if not args.chunksize or not (chunk := sys.stdin.buffer.read(args.chunksize)):
+            if not size or not (chunk := sys.stdin.buffer.read(size)):
                 return 0
 
 
