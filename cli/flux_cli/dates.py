@@ -25,10 +25,11 @@ def parse_date(option: str, text: str) -> datetime:
 def _natural(option: str, text: str) -> datetime:
     from datetime import datetime
 
-    from parsedatetime import VERSION_CONTEXT_STYLE, Calendar
+    from parsedatetime import VERSION_CONTEXT_STYLE, Calendar, Constants
 
-    now = datetime.now()
-    found, context = Calendar(version=VERSION_CONTEXT_STYLE).parseDT(text, now)
+    constants = Constants()
+    constants.StartHour = 0  # a day begins at midnight
+    found, context = Calendar(constants, VERSION_CONTEXT_STYLE).parseDT(text, datetime.now())
     if not context.hasDateOrTime:
         raise CommandError(
             f"{option}: invalid date '{text}': expected +DURATION, 2026-05-01 12:30, or words such as tomorrow 8am"

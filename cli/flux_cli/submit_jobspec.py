@@ -29,11 +29,18 @@ _MINUTE = 60
 def build_jobspec(args: Any) -> dict[str, Any]:
     """The jobspec of a parallel program, version 1. CommandError names the option that makes no sense."""
     resources, tasks, shell = _request(args)
-    if args.taskmap:
-        shell["taskmap"] = values.taskmap(args.taskmap)
+    if args.taskmap is not None:
+        shell["taskmap"] = _taskmap(args.taskmap)
     if args.debug_emulate:
         shell["stop-tasks-in-exec"] = 1
     return submit_options.extended(args, finish(args, resources, tasks, shell))
+
+
+def _taskmap(text: str) -> dict[str, str]:
+    try:
+        return values.taskmap(text)
+    except ValueError as exc:
+        raise CommandError(str(exc)) from None
 
 
 def finish(args: Any, resources: list[dict[str, Any]], task: dict[str, Any], shell: dict[str, Any]) -> dict[str, Any]:
@@ -148,17 +155,17 @@ def _resources_of_file(path: str) -> list[dict[str, Any]]:
 
 
 def _name(args: Any, system: dict[str, Any]) -> None:
-    if args.job_name:
+    if args.job_name is not None:
         system["job"] = {"name": args.job_name}
     if args.queue is not None:
         system["queue"] = args.queue
-    if args.bank:
+    if args.bank is not None:
         system["bank"] = args.bank
 
 
 def _conditions(args: Any, system: dict[str, Any]) -> None:
     dependencies = [values.dependency(uri) for uri in args.dependency]
-    if args.begin_time:
+    if args.begin_time is not None:
         from flux_cli.dates import parse_date
 
         start = parse_date("--begin-time", args.begin_time).timestamp()

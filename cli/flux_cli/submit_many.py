@@ -73,7 +73,7 @@ def copies(args: Any) -> Iterator[Copy]:
         if spec is None or varies:
             mine = submit_options.prepared(_substitute(args, "" if number is None else str(number)) if varies else args)
             spec = build_jobspec(mine)
-        if args.cc is not None:
+        if args.cc:
             spec["attributes"]["system"]["environment"]["FLUX_JOB_CC"] = str(number)
         yield Copy(spec, mine, "" if number is None else f"cc={number}: ")
 
@@ -81,15 +81,15 @@ def copies(args: Any) -> Iterator[Copy]:
 def _numbers(args: Any) -> Iterable[int | None]:
     if args.cc is not None and args.bcc is not None:
         raise CommandError("specify only one of --cc or --bcc")
-    text = args.cc if args.cc is not None else args.bcc
-    if text is None:
+    text = args.cc or args.bcc
+    if not text:
         return [None]
     from flux.idset import IDset
 
     try:
         return IDset(text)
     except ValueError as exc:
-        raise CommandError(f"--{'cc' if args.cc is not None else 'bcc'}: {exc}") from None
+        raise CommandError(f"--{'cc' if args.cc else 'bcc'}: {exc}") from None
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -154,6 +154,8 @@ class Task:
             raise
         except OSError as exc:
             raise LaunchError(exc.errno or errno.EIO, exc.strerror or "", self.argv[0]) from None
+        except ValueError as exc:  # as for an environment that has no place in one
+            raise LaunchError(errno.EINVAL, str(exc), self.argv[0]) from None
         finally:
             self.close_fds()
         self.state = "Running"

@@ -88,7 +88,7 @@ def test_from_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "error"),
-    [({"tasks": 3}, TypeError), ({"dependency": "bad"}, ValueError), ({"signal": "NONE"}, ValueError)],
+    [({"tasks": 3}, TypeError), ({"dependency": ":bad"}, ValueError), ({"signal": "NONE"}, ValueError)],
 )
 def test_wrong_options(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(options))):

@@ -64,7 +64,11 @@ def test_resources(argv: list[str], counts: dict[str, int], task: dict[str, int]
         (["-n2", "--cores=2"], "do not go with"),
         (["--tasks-per-core=2"], "need --nodes or --cores"),
         (["-t", "5x"], "--time-limit"),
-        (["--dependency=nothing"], "SCHEME:VALUE"),
+        (["-t", "-5"], "--time-limit"),
+        (["--dependency=:nothing"], "SCHEME:VALUE"),
+        (["--taskmap="], "--taskmap: expected SCHEME"),
+        (["--begin-time="], "--begin-time"),
+        (["--env==x"], "a name is expected before ="),
         (["-o", "a=1", "-o", "a.b=1"], "below a value that is no object"),
         (["--begin-time=someday"], "--begin-time"),
     ],
@@ -155,6 +159,26 @@ def test_wrong_signal(text: str) -> None:
         jobspec(f"--signal={text}", "cmd")
 
 
+def test_a_number_is_minutes_in_any_form() -> None:
+    texts = ("5", ".5", "1e2", "90s", "1.5h", "inf")
+    assert [system(f"-t{text}")["duration"] for text in texts] == [300, 30, 6000, 90, 5400, 0]
+
+
+def test_empty_names_and_dependencies_without_a_value() -> None:
+    found = system("--bank=", "--job-name=", "--dependency=nothing")
+    assert (found["bank"], found["job"], found["dependencies"]) == (
+        "",
+        {"name": ""},
+        [{"scheme": "nothing", "value": ""}],
+    )
+
+
+def test_a_day_begins_at_midnight() -> None:
+    (dependency,) = system("--begin-time=tomorrow")["dependencies"]
+    start = datetime.fromtimestamp(float(dependency["value"]))
+    assert (start.hour, start.minute) == (0, 0)
+
+
 def test_begin_time_takes_words() -> None:
     (dependency,) = system("--begin-time=tomorrow 8am")["dependencies"]
     start = datetime.fromtimestamp(float(dependency["value"]))
@@ -219,6 +243,7 @@ def test_cc_numbers_and_substitutes() -> None:
     assert _copies("--cc=1,3", "echo", "{cc}") == [(["echo", "1"], "1"), (["echo", "3"], "3")]
     assert _copies("--bcc=1-2", "echo", "{cc}") == [(["echo", "1"], None), (["echo", "2"], None)]
     assert _copies("--cc=0-1", "true") == [(["true"], "0"), (["true"], "1")]
+    assert _copies("--cc=", "echo", "{cc}") == [(["echo", ""], None)]
     assert _copies("echo", "a{cc}b", "{}") == [(["echo", "ab", "{}"], None)]
 
 

@@ -38,6 +38,8 @@ def _apply(rule: str, env: dict[str, str], process_env: Mapping[str, str], depth
         _apply_file(rule[1:], env, process_env, depth)
     elif "=" in rule and not rule.startswith("/"):
         name, _, value = rule.partition("=")
+        if not name:
+            raise ValueError(f"environment rule '{rule}': a name is expected before =")
         env[name] = _expand(rule, value, {**process_env, **env})
     else:
         matches = _matcher(rule)

@@ -53,18 +53,26 @@ def seconds(value: float | str, unit: float = 1) -> float:
     from flux.util import parse_fsd
 
     try:
-        found = float(value) * unit if value.replace(".", "", 1).isdecimal() else parse_fsd(value)
+        number = _number(value)
+        found = parse_fsd(value) if number is None else number * unit
     except ValueError as exc:
         raise ValueError(f"--time-limit: {exc}") from None
     return 0 if found == float("inf") else found
 
 
+def _number(text: str) -> float | None:
+    """A number without a unit, also one such as 1e3; None for other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
 def dependency(uri: str) -> dict[str, Any]:
-    """SCHEME:VALUE[?KEY=VAL[&KEY=VAL...]] as an object (RFC 26)."""
-    scheme, colon, rest = uri.partition(":")
-    if not colon or not scheme:
-        if uri == "singleton":
-            return {"scheme": "singleton", "value": ""}
+    """SCHEME[:VALUE[?KEY=VAL[&KEY=VAL...]]] as an object (RFC 26)."""
+    scheme, _, rest = uri.partition(":")
+    if not scheme:
         raise ValueError(f"--dependency: expected SCHEME:VALUE[?KEY=VAL], got '{uri}'")
     value, _, query = rest.partition("?")
     entry: dict[str, Any] = {"scheme": scheme, "value": value}
@@ -77,6 +85,8 @@ def dependency(uri: str) -> dict[str, Any]:
 def taskmap(text: str) -> dict[str, str]:
     """SCHEME[:VALUE] as the shell option `taskmap`."""
     scheme, _, value = text.partition(":")
+    if not scheme:
+        raise ValueError(f"--taskmap: expected SCHEME[:VALUE], got '{text}'")
     return {"scheme": scheme, "value": value}
 
 
