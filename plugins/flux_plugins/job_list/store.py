@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -119,4 +120,4 @@ class Store:
 
 
 def _first(count: int, jobs: Iterable[ListedJob]) -> Iterator[ListedJob]:
-    return islice(jobs, count or None)
+    return islice(jobs, min(count, sys.maxsize) or None)

@@ -184,6 +184,7 @@ def test_jobs_are_listed_pending_running_inactive() -> None:
         add(store, jobid, *WHOLE, start=float(jobid))
     assert ids(store) == [2, 1, 3, 12, 11, 22, 21]
     assert ids(store, max_entries=4) == [2, 1, 3, 12]
+    assert ids(store, max_entries=10**25) == ids(store)
     assert ids(store, since=30.5) == [2, 1, 3, 12, 11, 22]
 
 
