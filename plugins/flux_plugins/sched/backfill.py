@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
+from flux.allocation.node import Fit, choose
+from flux.allocation.pool import Unsatisfiable
 from flux.errors import FluxError
 from flux_plugins.sched.driver import Forecast, Placed, Scheduler
 from flux_plugins.sched.forecast import FORECAST_JOBS, reason
-from flux_plugins.sched.node import Fit, choose
-from flux_plugins.sched.pool import Unsatisfiable
 from flux_plugins.sched.queue import Pending
 from flux_plugins.sched.settings import UNLIMITED, queue_depth
 from flux_plugins.sched.timeline import Slot, Timeline

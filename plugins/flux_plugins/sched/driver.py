@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from flux.allocation.node import Allocation
+from flux.allocation.pool import Pool, Unsatisfiable
+from flux.allocation.request import ResourceRequest, read_jobspec
+from flux.allocation.rset import summary, to_R
 from flux.errors import FluxError
 from flux.idset import IDset
 from flux.job.fluid import encode as encode_id
 from flux.kvs import KVSTxn, commit_async, lookup_async
 from flux.message import FLAG_STREAMING, Message
 from flux.module import DEFERRED, Module, event, request
-from flux_plugins.sched.node import Allocation
-from flux_plugins.sched.pool import Pool, Unsatisfiable
 from flux_plugins.sched.protocol import AllocType, Cancel, Expiration, Feasibility, Free, Prioritize
 from flux_plugins.sched.queue import Pending, Queue
-from flux_plugins.sched.request import ResourceRequest, read_jobspec
-from flux_plugins.sched.rset import summary, to_R
 
 __all__ = ["Forecast", "Placed", "Scheduler"]
 

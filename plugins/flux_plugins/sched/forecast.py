@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from flux.allocation.pool import Pool, Unsatisfiable
+from flux.allocation.shortage import shortage
 from flux_plugins.sched.driver import Forecast
-from flux_plugins.sched.pool import Pool, Unsatisfiable
 from flux_plugins.sched.queue import Pending
-from flux_plugins.sched.shortage import shortage
 from flux_plugins.sched.timeline import Timeline
 
 __all__ = ["FORECAST_JOBS", "first_come", "reason"]

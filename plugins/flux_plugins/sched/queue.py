@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator
 from typing import Any
 
-from flux_plugins.sched.request import ResourceRequest
+from flux.allocation.request import ResourceRequest
 
 __all__ = ["Pending", "Queue"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from flux.allocation.node import Fit
+from flux.allocation.pool import Unsatisfiable
 from flux_plugins.sched.driver import Forecast, Placed, Scheduler
 from flux_plugins.sched.forecast import FORECAST_JOBS, first_come
-from flux_plugins.sched.node import Fit
-from flux_plugins.sched.pool import Unsatisfiable
 from flux_plugins.sched.settings import UNLIMITED, queue_depth
 from flux_plugins.sched.timeline import Timeline
 

@@ -8,9 +8,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from flux_plugins.sched.node import Allocation, Fit, Node, choose
-from flux_plugins.sched.pool import Pool
-from flux_plugins.sched.request import ResourceRequest
+from flux.allocation.node import Allocation, Fit, Node, choose
+from flux.allocation.pool import Pool
+from flux.allocation.request import ResourceRequest
 
 __all__ = ["Slot", "Timeline"]
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from flux.allocation.masks import lowest, mask_of, text_of
+from flux.allocation.pool import Pool, Unsatisfiable
+from flux.allocation.request import ResourceRequest, read_jobspec
+from flux.allocation.rset import summary, to_R
 from flux.idset import IDset
 from flux.resource import ResourceSet
-from flux_plugins.sched.masks import lowest, mask_of, text_of
-from flux_plugins.sched.pool import Pool, Unsatisfiable
-from flux_plugins.sched.request import ResourceRequest, read_jobspec
-from flux_plugins.sched.rset import summary, to_R
 
 
 def make_R(nodes: int = 4, cores: str = "0-3", gpus: str = "", **more: Any) -> dict[str, Any]:

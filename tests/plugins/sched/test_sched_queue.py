@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from flux.allocation.request import ResourceRequest
 from flux_plugins.sched.queue import Pending, Queue
-from flux_plugins.sched.request import ResourceRequest
 
 
 def fill(*jobs: tuple[int, int, float]) -> Queue:

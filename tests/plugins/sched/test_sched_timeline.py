@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flux.allocation.node import Allocation
+from flux.allocation.pool import Pool
+from flux.allocation.request import ResourceRequest
 from flux_plugins.sched.forecast import first_come
-from flux_plugins.sched.node import Allocation
-from flux_plugins.sched.pool import Pool
 from flux_plugins.sched.queue import Pending
-from flux_plugins.sched.request import ResourceRequest
 from flux_plugins.sched.timeline import OVERDUE, Timeline
 
 NOW = 1000.0

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from flux.allocation.masks import text_of
+from flux.allocation.pool import Allocation, Pool
 from flux.hostlist import Hostlist
 from flux.idset import IDset
-from flux_plugins.sched.masks import text_of
-from flux_plugins.sched.pool import Allocation, Pool
 
 __all__ = ["summary", "to_R"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flux.allocation.masks import mask_of
+from flux.allocation.node import Allocation, Fit, Node, choose
+from flux.allocation.request import ResourceRequest
+from flux.allocation.shortage import Unsatisfiable, check
 from flux.idset import IDset
 from flux.resource import ResourceSet
 from flux.resource.constraint import Inventory, match_ranks
-from flux_plugins.sched.masks import mask_of
-from flux_plugins.sched.node import Allocation, Fit, Node, choose
-from flux_plugins.sched.request import ResourceRequest
-from flux_plugins.sched.shortage import Unsatisfiable, check
 
 __all__ = ["Allocation", "Node", "Pool", "Unsatisfiable"]
 

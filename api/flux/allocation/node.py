@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from flux_plugins.sched.masks import lowest
-from flux_plugins.sched.request import ResourceRequest
+from flux.allocation.masks import lowest
+from flux.allocation.request import ResourceRequest
 
 __all__ = ["Allocation", "Fit", "Node", "choose", "slots_in"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from flux_plugins.sched.node import Node, choose, slots_in
-from flux_plugins.sched.request import ResourceRequest
+from flux.allocation.node import Node, choose, slots_in
+from flux.allocation.request import ResourceRequest
 
 __all__ = ["Unsatisfiable", "check", "shortage"]
 
