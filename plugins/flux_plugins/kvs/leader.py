@@ -135,7 +135,12 @@ class Leader:
         return namespace
 
     def create(self, name: str, rootref: str, owner: int, flags: int) -> None:
-        """FluxError EEXIST, or EINVAL for a name or root that is none."""
+        """Make a namespace, and tell everyone. FluxError EEXIST, or EINVAL for a name or root that is none."""
+        self.add(name, rootref, owner, flags)
+        self._publish(name, "created", {"namespace": name, "rootseq": 0, "rootref": rootref, "owner": owner})
+
+    def add(self, name: str, rootref: str, owner: int, flags: int) -> None:
+        """Make a namespace that is committed to in this turn of the loop, which tells everyone. Errors: `create`."""
         if not name:
             raise FluxError(errno.EINVAL, "a namespace needs a name")
         if name in self.namespaces:
@@ -144,7 +149,6 @@ class Leader:
         if not rootref.startswith(f"{self.kvs.hash_name}-"):
             raise FluxError(errno.EINVAL, f"{rootref} is no {self.kvs.hash_name} blobref, which this instance uses")
         self.namespaces[name] = Namespace(name, owner, rootref, flags=flags)
-        self._publish(name, "created", {"namespace": name, "rootseq": 0, "rootref": rootref, "owner": owner})
 
     def remove(self, name: str) -> None:
         """FluxError ENOTSUP for the primary namespace; one that is unknown is removed already."""
