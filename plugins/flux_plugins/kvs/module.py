@@ -85,6 +85,7 @@ class Kvs(Module):
             await self.leader.start()
         else:
             self.follower = Follower(self)
+            await self.event_subscribe("kvs.namespace-", self.follower.on_event)
         self.known: Leader | Follower = self.leader or self.follower  # type: ignore[assignment]
 
     def _choose_maxdirent(self) -> int:
@@ -290,11 +291,6 @@ class Kvs(Module):
         return await self.flux.rpc(msg.topic, msg.payload, nodeid=0)
 
     # -- events, statistics
-
-    @event("kvs.namespace-")
-    def on_namespace_event(self, msg: Message) -> None:
-        if self.follower is not None:
-            self.follower.on_event(msg)
 
     @event("event.lost")
     @event("overlay.resync")
