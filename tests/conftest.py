@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,8 +13,14 @@ from hypothesis import HealthCheck, settings
 
 from flux.testing import Instance
 
-# how long an example takes says something of the machine, and nothing of what is tested
-settings.register_profile("flux", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# how long an example takes says something of the machine, and nothing of what is tested; examples are the same each
+# time, so that a failure is one for everybody, but for who looks for others with FLUX_TEST_RANDOM
+settings.register_profile(
+    "flux",
+    deadline=None,
+    derandomize="FLUX_TEST_RANDOM" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("flux")
 
 for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
