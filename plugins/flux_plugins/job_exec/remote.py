@@ -80,7 +80,7 @@ class RemoteShell:
         kind = payload["type"]
         if kind == "started":
             if self._received < 0:
-                self._received = payload["sent"]
+                self._received = payload.get("sent", 0)  # it is not told of one that has started only now
             self._on_started(payload["pid"])
         elif kind == "finished":
             self._status = payload["status"]

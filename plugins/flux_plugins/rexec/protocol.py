@@ -99,7 +99,8 @@ class ResumeRequest(Struct):
     Attributes:
         name: that the exec request gave it.
         received: number of output responses that have come in answer to it, and to earlier resume requests; negative
-            for who takes it up first, and is told in the "started" response how many there had been (`sent`).
+            for who takes it up first, and is told in the "started" response how many there had been (`sent`; absent
+            when the process started after that).
         heir: that the exec request named.
     """
 

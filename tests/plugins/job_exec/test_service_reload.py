@@ -37,6 +37,20 @@ def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Insta
     assert out(running, "jobs", "-a", "-n", "-o", "{id} {status}").count("COMPLETED") == 2
 
 
+def test_a_job_whose_shell_is_about_to_start_outlives_the_execution_service(running: Instance) -> None:
+    away = running.broker_pid(1)
+    os.kill(away, signal.SIGSTOP)
+    try:
+        jobid = out(running, "submit", "--requires=rank:1", "echo", "once")
+        out(running, "job", "wait-event", "--timeout=30s", "-p", "exec", jobid, "starting")
+        out(running, "module", "reload", "job-exec")
+    finally:
+        os.kill(away, signal.SIGCONT)
+    assert out(running, "job", "attach", jobid) == "once"
+    log = [line.split()[1] for line in out(running, "job", "eventlog", jobid).splitlines()]
+    assert log[-5:] == ["start", "finish", "release", "free", "clean"]
+
+
 def test_a_running_job_outlives_the_crash_of_the_execution_service(
     instance: Callable[..., Instance], tmp_path: Path
 ) -> None:
