@@ -73,8 +73,7 @@ def test_detach_leaves_the_job_running(running: Instance) -> None:
     terminal.type("\x1d")
     terminal.read_until("[detached: Client requested detach]")
     assert terminal.close() == 0
-    # the job of the test before may still be cleaning up
-    (jobid,) = running.run("flux", "jobs", "-f", "running", "-no", "{id}").stdout.split()
+    jobid = running.run("flux", "job", "last").stdout.strip()
     looking = running.run("flux", "job", "attach", "--read-only", jobid)
     assert (looking.returncode, looking.stderr) == (1, "flux-job: Cannot connect to pty in readonly mode\n")
     again = Terminal(running.env, "job", "attach", jobid)
