@@ -141,10 +141,11 @@ def parse_datetime(string: str, now: datetime | None = None) -> datetime:
     now = (now or datetime.now()).astimezone()
     if string == "now":
         return now
-    if string.startswith("+"):
-        return now + timedelta(seconds=parse_fsd(string[1:]))
+    ahead = parse_fsd(string[1:]) if string.startswith("+") else None
     try:
-        return datetime.fromisoformat(string).astimezone()
+        return datetime.fromisoformat(string).astimezone() if ahead is None else now + timedelta(seconds=ahead)
+    except OverflowError:
+        raise ValueError(f"invalid date '{string}': the calendar ends before") from None
     except ValueError:
         raise ValueError(
             f"invalid date '{string}': expected now, +DURATION or a date such as 2026-05-01 12:30"

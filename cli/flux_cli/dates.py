@@ -16,9 +16,9 @@ def parse_date(option: str, text: str) -> datetime:
     """A point of time, with time zone. CommandError naming the option when nobody can tell which is meant."""
     try:
         return parse_datetime(text)
-    except ValueError:
+    except ValueError as exc:
         if text.startswith("+"):
-            raise CommandError(f"{option}: '{text}': expected a duration such as +90s, +30m or +1.5h") from None
+            raise CommandError(f"{option}: {exc}") from None
     return _natural(option, text)
 
 

@@ -125,7 +125,7 @@ def guarded(name: str, run: lookup.Runner) -> int:
         return _fail(name, f"what it reads is not text in {exc.encoding}: {exc.reason} at byte {exc.start}")
     except UnicodeEncodeError as exc:
         near = exc.object[max(0, exc.start - 20) : exc.end + 20]
-        return _fail(name, f"{ascii(near)} is not text in {exc.encoding}: {exc.reason}")
+        return _fail(name, f"{near!a} is not text in {exc.encoding}: {exc.reason}")
     return code or 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from typing import Any
 
 import pytest
@@ -26,6 +27,15 @@ def test_then_arguments_and_order(handle: Any) -> None:
         rpc.then(print)
     handle.reactor_run()
     assert calls == [(i, "ab") for i in range(5)]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e30])
+def test_patience_without_end(handle: Any, seconds: float) -> None:
+    handle.rpc("broker.ping", {"seq": 1}).wait_for(seconds)
+    answers: list[int] = []
+    handle.rpc("broker.ping", {"seq": 2}).then(lambda future: answers.append(future.get()["seq"]), timeout=seconds)
+    handle.reactor_run()
+    assert answers == [2]
 
 
 def test_composite_futures(handle: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from flux.constants import FLUX_POLLIN
 from flux.core.base import Handle
 from flux.core.connect import open_socket, receive_from, resolve_uri
-from flux.core.reactor import Reactor
+from flux.core.reactor import LONGEST_WAIT, Reactor
 from flux.core.reconnect import WAIT_TOPIC, Comeback
 from flux.core.session import lost
 from flux.errors import FluxError, ProtocolError
@@ -226,7 +226,7 @@ class BlockingHandle(Handle):
                 continue
             if deadline is not None:
                 left = max(0.0, deadline - time.monotonic())
-                if not select.select([self._sock], [], [], left)[0]:
+                if not select.select([self._sock], [], [], min(left, LONGEST_WAIT))[0] and left <= LONGEST_WAIT:
                     raise FluxError(errno.ETIMEDOUT, f"nothing came within {timeout:g}s")
             self._read(block=deadline is None)
 

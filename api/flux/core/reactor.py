@@ -20,7 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reactor", "Timer"]
+__all__ = ["LONGEST_WAIT", "Reactor", "Timer"]
+
+LONGEST_WAIT = 86400.0
+"""Seconds that the kernel is asked to wait at a time: it takes neither "inf" nor a million years."""
 
 
 class Timer:
@@ -151,8 +154,8 @@ class Reactor:
         while self._timers and not self._timers[0][2].active:
             heapq.heappop(self._timers)
         if not self._timers:
-            return timeout if timeout >= 0 else -1
-        due = max(0.0, self._timers[0][0] - self.clock())
+            return min(timeout, LONGEST_WAIT) if timeout >= 0 else -1
+        due = min(max(0.0, self._timers[0][0] - self.clock()), LONGEST_WAIT)
         return min(due, timeout) if timeout >= 0 else due
 
     def _run_timers(self) -> None:

@@ -143,7 +143,8 @@ def _purge_ids(handle: Flux, args: argparse.Namespace) -> int:
 
 
 def _purge_oldest(handle: Flux, args: argparse.Namespace) -> int:
-    limits = {"age_limit": args.age_limit, "num_limit": -1 if args.num_limit is None else args.num_limit}
+    age = min(args.age_limit, sys.float_info.max)  # JSON has no "inf"
+    limits = {"age_limit": age, "num_limit": -1 if args.num_limit is None else args.num_limit}
     request = {**limits, "batch": args.batch, "force": args.force}
     total = 0
     while count := handle.rpc("job-manager.purge", request, nodeid=0).get()["count"]:

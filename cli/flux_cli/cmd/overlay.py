@@ -69,7 +69,11 @@ class Hosts:
             return [self.rank(str(rank)) for rank in IDset(text)]
         except ValueError:
             found = []
-        for host in Hostlist(text):
+        try:
+            hosts = Hostlist(text)
+        except ValueError as exc:
+            die(str(exc))
+        for host in hosts:
             ranks = [rank for rank, name in enumerate(self.names) if name == host]
             found += ranks or die(f"host {host} not found in host map")
         return found
