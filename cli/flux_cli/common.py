@@ -30,6 +30,7 @@ __all__ = [
     "parse_duration",
     "parse_json_object",
     "parse_nodeid",
+    "parse_rank",
     "print_json",
     "print_list",
     "warn",
@@ -190,6 +191,15 @@ def parse_nodeid(text: str) -> int:
         return special[text]
     if not text.isdecimal() or int(text) >= NODEID_UPSTREAM:
         raise argparse.ArgumentTypeError(f"'{text}' is no rank: a number, any or upstream is")
+    return int(text)
+
+
+def parse_rank(text: str) -> int:
+    """A broker rank (an argparse type)."""
+    from flux.message import NODEID_UPSTREAM
+
+    if not text.isdecimal() or int(text) >= NODEID_UPSTREAM:
+        raise argparse.ArgumentTypeError(f"'{text}' is no rank, which is a number from 0")
     return int(text)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from flux_cli.common import Action, Parser, die, dispatch, open_flux, print_json
+from flux_cli.common import Action, Parser, die, dispatch, open_flux, parse_rank, print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def command(argv: list[str]) -> int:
 
 
 def _server_arguments(parser: Parser) -> None:
-    parser.add_argument("-r", "--rank", type=int, default=None, metavar="RANK", help="of this broker; default: ours")
+    parser.add_argument(
+        "-r", "--rank", type=parse_rank, default=None, metavar="RANK", help="of this broker; default: ours"
+    )
     parser.add_argument("-s", "--service", default="rexec", metavar="NAME", help="subprocess server; default: rexec")
 
 

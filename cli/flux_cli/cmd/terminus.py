@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from flux_cli.common import Action, Parser, die, dispatch, open_flux
+from flux_cli.common import Action, Parser, die, dispatch, open_flux, parse_rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class _Place:
 
 
 def _where_arguments(parser: Parser) -> None:
-    parser.add_argument("-r", "--rank", type=int, metavar="RANK", help="broker rank of the server (default: this one)")
+    parser.add_argument(
+        "-r", "--rank", type=parse_rank, metavar="RANK", help="broker rank of the server (default: this one)"
+    )
     parser.add_argument("-s", "--service", metavar="NAME", help="service of the server (default: USERID-terminus)")
 
 
