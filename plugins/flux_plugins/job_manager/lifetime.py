@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 from flux.constants import FLUX_JOB_STATE_RUN, FLUX_KVS_WAITCREATE, FLUX_KVS_WATCH
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifetime"]
 
+_RETRY = 1.0
+"""Seconds until kvs-watch, which is not there or is exchanged, is asked again."""
+
 
 class Lifetime:
     """Follows `resource.R`, and moves the end of running jobs that were given what is left of the instance's time.
@@ -25,15 +29,18 @@ class Lifetime:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
         self._watch: Any = None
-        self._known = False
+        self._known = self._stopped = False
         self.expiration = 0.0
 
     def start(self) -> None:
+        if self._stopped:
+            return
         flags = FLUX_KVS_WATCH | FLUX_KVS_WAITCREATE
         self._watch = watch_async(self._manager.flux, "resource.R", flags, namespace="primary")
         self._watch.then(self._changed)
 
     def stop(self) -> None:
+        self._stopped = True
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
@@ -44,6 +51,9 @@ class Lifetime:
         try:
             expiration = float(watch.json()["execution"].get("expiration") or 0.0)
         except FluxError as exc:
+            if exc.errno == errno.ENOSYS:
+                self._manager.flux.call_later(_RETRY, self.start)
+                return
             self._manager.log.error(f"the end of the instance is not followed any more: {exc}")
             return
         watch.reset()

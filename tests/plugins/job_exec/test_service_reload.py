@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +72,15 @@ def test_a_running_job_outlives_the_crash_of_the_execution_service(
     done = here.run("flux", "job", "attach", jobid)
     assert (done.returncode, done.stdout) == (3, "over\nover\n")
     assert "exception" not in out(here, "job", "eventlog", jobid)
+
+
+def test_the_end_of_the_instance_is_followed_when_kvs_watch_is_exchanged(running: Instance) -> None:
+    out(running, "module", "reload", "kvs-watch")
+    R = json.loads(out(running, "kvs", "get", "resource.R"))
+    R["execution"]["expiration"] = time.time() + 86400
+    out(running, "kvs", "put", f"resource.R={json.dumps(R)}")
+    wait_for(lambda: "the instance's resources expire at" in out(running, "dmesg"), what="the new end noticed")
+    assert "job-manager.err" not in out(running, "dmesg")
 
 
 @pytest.mark.parametrize("name", ["local", "overlay", "state-machine", "groups", "config"])
