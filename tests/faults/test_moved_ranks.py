@@ -99,7 +99,7 @@ def test_a_job_is_canceled_though_the_way_to_it_breaks() -> None:
             assert instance.run("flux", "cancel", job).returncode == 0
         wait(instance, job, "clean")
         assert "term" in attach(instance, job).stdout
-        assert shells(instance, 3) == []
+        wait_for(lambda: shells(instance, 3) == [], what="the end of the shell")
 
 
 def test_a_job_knows_which_of_its_brokers_died_and_others_do_not_notice(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def test_a_canceled_job_ends_on_all_ranks(here: Instance) -> None:
     assert here.run("flux", "cancel", str(jobid)).returncode == 0
     wait(here, jobid)
     assert shown(here, jobid, "result")["result"] == 4
-    assert here.handle().rpc("rexec.list", nodeid=1).get()["procs"] == []
+    handle = here.handle()
+    wait_for(lambda: handle.rpc("rexec.list", nodeid=1).get()["procs"] == [], what="the end of the shell of rank 1")
 
 
 def test_tasks_that_ignore_sigterm_are_killed(instance: Callable[..., Instance], tmp_path: Any) -> None:

@@ -229,4 +229,4 @@ def test_an_environment_larger_than_a_socket_buffer(handle: flux.Flux) -> None:
 def test_many_at_once(handle: flux.Flux) -> None:
     rpcs = [start(handle, *cmd) for _ in range(20) for cmd in (("echo", "x"), ("flux-shell", "--help"))]
     assert [status(list(rpc)) for rpc in rpcs] == [0] * 40
-    assert handle.rpc("rexec.list").get()["procs"] == []
+    wait_for(lambda: handle.rpc("rexec.list").get()["procs"] == [], what="an empty list")
