@@ -161,7 +161,7 @@ def test_a_function_is_a_module(load: Callable[..., Any]) -> None:
 
 def test_why_it_did_not_start_is_told(running: Instance, folder: Path) -> None:
     done = running.run("flux", "module", "load", str(folder / "plain.py"), "bad")
-    assert (done.returncode, done.stderr) == (1, "flux-module: plain: ValueError: bad is no argument\n")
+    assert (done.returncode, done.stderr) == (1, "flux-module: plain: bad is no argument\n")
     assert "plain" not in modules(running.handle())
 
 

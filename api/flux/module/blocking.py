@@ -108,11 +108,18 @@ class ModuleHandle(Flux):
         self.counters.count_tx(msg.type)
         super().send_message(msg)
 
-    def fail(self, error: FluxError) -> None:
-        """Tell the broker why the module ends: who loads it is told, or the log when it has been running."""
+    def fail(self, exc: Exception) -> bool:
+        """Tell the broker why the module ends: who loads it is told, or the log when it has been running.
+
+        Returns:
+            False when that says all: an argument that makes no sense, a service that refuses something.
+        """
+        expected = isinstance(exc, OSError) or (isinstance(exc, ValueError) and not self._reported)
+        error = FluxError(errno.EINVAL, str(exc)) if isinstance(exc, ValueError) and expected else as_flux_error(exc)
         if self._reported:
             self.log(syslog.LOG_ERR, f"module runtime failure: {error}")
         self.report(_EXITED, error.errno, str(error))
+        return not expected
 
     def leave(self) -> None:
         """Have nothing more sent here, and refuse what has come but was not looked at."""
@@ -178,17 +185,18 @@ class _Defaults:
         return DEFERRED
 
 
-def _serve(handle: ModuleHandle, target: str) -> None:
-    """Run the module to its end, and tell the broker how that was; what fails it is raised."""
+def _serve(handle: ModuleHandle, target: str) -> int:
+    """Run the module to its end, and tell the broker how that was; gives the exit status."""
     try:
         _Defaults(handle)
         load("modules", target)[0].main(handle, *handle.args)
         handle.leave()
     except Exception as exc:
-        if handle.fileno() >= 0:
-            handle.fail(as_flux_error(exc))
-        raise
+        if handle.fileno() >= 0 and handle.fail(exc):
+            traceback.print_exc()
+        return 1
     handle.report(_EXITED)
+    return 0
 
 
 def main(argv: list[str]) -> int:
@@ -198,15 +206,8 @@ def main(argv: list[str]) -> int:
         print("usage: FLUX_MODULE_URI=fd://N python -m flux.module.blocking MODULE", file=sys.stderr)
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with ModuleHandle(uri) as handle:
-            _serve(handle, argv[0])
-    except FluxError:
-        return 1  # the broker was told, or is gone
-    except Exception:
-        traceback.print_exc()
-        return 1
-    return 0
+    with ModuleHandle(uri) as handle:
+        return _serve(handle, argv[0])
 
 
 if __name__ == "__main__":

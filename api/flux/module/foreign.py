@@ -11,6 +11,8 @@ __all__ = ["Blocking", "Foreign", "as_module", "is_module"]
 
 _BLOCKS = "__flux_blocking__"  # what `flux.brokermod.BrokerModule` has, which brokers need not import
 
+_DECLARED = ("__doc__", "provides", "requires", "after", "before", "ranks")
+
 
 class Foreign(Module):
     """Any module; when it is reloaded it is stopped before its successor starts."""
@@ -42,7 +44,8 @@ def as_module(found: Any) -> Any:
         main = found
     else:
         return found
-    return type(name, (Blocking,), {"__module__": found.__module__, "main": staticmethod(main)})
+    said = {key: getattr(found, key) for key in _DECLARED if hasattr(found, key)}
+    return type(name, (Blocking,), {**said, "__module__": found.__module__, "main": staticmethod(main)})
 
 
 def _main_of(cls: type) -> Callable[..., Any]:

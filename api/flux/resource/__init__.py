@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from flux._lazy import install
 
 _NAMES = {
+    "InfeasibleRequest": "ResourcePool",
+    "InsufficientResources": "ResourcePool",
+    "ResourcePool": "ResourcePool",
     "ResourceJournalConsumer": "journal",
     "ResourceSet": "ResourceSet",
     "ResourceSetImplementation": "ResourceSetImplementation",
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from flux.resource.journal import ResourceJournalConsumer as ResourceJournalConsumer
     from flux.resource.list import SchedResourceList as SchedResourceList
     from flux.resource.list import resource_list as resource_list
+    from flux.resource.ResourcePool import InfeasibleRequest as InfeasibleRequest
+    from flux.resource.ResourcePool import InsufficientResources as InsufficientResources
+    from flux.resource.ResourcePool import ResourcePool as ResourcePool
     from flux.resource.ResourceSet import ResourceSet as ResourceSet
     from flux.resource.ResourceSetImplementation import ResourceSetImplementation as ResourceSetImplementation
     from flux.resource.Rlist import Rlist as Rlist
