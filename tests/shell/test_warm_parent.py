@@ -65,7 +65,7 @@ print(json.dumps(heard))
 """
 """Asks a warm parent for shells without a pause; what it says in turn, -1 where it rehearses."""
 
-HEAVY = {"asyncio", "ctypes", "hashlib", "lupa", "pathlib", "shutil", "ssl", "subprocess", "tempfile", "zmq"}
+HEAVY = {"asyncio", "ctypes", "hashlib", "lupa", "pathlib", "shutil", "ssl", "subprocess", "tempfile", "threading", "zmq"}
 """What makes each fork dearer, and what few jobs use."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import threading
+from _thread import get_ident  # `threading` has each fork of a job shell's parent run a millisecond more
 from collections import deque
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ from flux.message import ANY, EVENT, REQUEST, RESPONSE, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, ClassVar
 
 __all__ = ["Flux"]
 
@@ -37,7 +37,9 @@ class Flux(BlockingHandle):
         FluxError: ENOENT when there is no instance to connect to; see `flux.core.connect`.
     """
 
-    tls = threading.local()
+    # of each thread: how many of its calls run a reactor, and what the innermost is to raise
+    _reactors: ClassVar[dict[int, int]] = {}
+    _exceptions: ClassVar[dict[int, BaseException]] = {}
 
     def __init__(self, url: str | None = None, flags: int = 0, handle: Any = None, *, reconnect: float = 0) -> None:
         super().__init__(url, reconnect)
@@ -240,22 +242,25 @@ class Flux(BlockingHandle):
     @classmethod
     def reactor_enter(cls) -> None:
         """Have this thread count as running a Flux reactor, until `reactor_exit`."""
-        cls.tls.depth = getattr(cls.tls, "depth", 0) + 1
+        cls._reactors[get_ident()] = cls._reactors.get(get_ident(), 0) + 1
 
     @classmethod
     def reactor_exit(cls) -> None:
-        cls.tls.depth -= 1
+        left = cls._reactors.pop(get_ident()) - 1
+        if left:
+            cls._reactors[get_ident()] = left
 
     @classmethod
     def reactor_running(cls) -> bool:
         """True when this thread is running a Flux reactor."""
-        return getattr(cls.tls, "depth", 0) > 0
+        return get_ident() in cls._reactors
 
     @classmethod
     def set_exception(cls, exception: BaseException | None) -> BaseException | None:
         """Set the exception that `reactor_run` raises in this thread; gives the one set before."""
-        previous = getattr(cls.tls, "exception", None)
-        cls.tls.exception = exception
+        previous = cls._exceptions.pop(get_ident(), None)
+        if exception is not None:
+            cls._exceptions[get_ident()] = exception
         return previous
 
     @classmethod
