@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+from flux.idset import IDset
 
 __all__ = [
     "DrainRequest",
@@ -43,13 +45,18 @@ class WaitUpRequest(msgspec.Struct):
 
 
 class RanksRequest(msgspec.Struct):
+    """ranks: an idset."""
+
     ranks: str
+
+    def __post_init__(self) -> None:
+        IDset(self.ranks)
 
 
 class ExpirationRequest(msgspec.Struct):
     """expiration: seconds since the epoch."""
 
-    expiration: float
+    expiration: Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ReloadRequest(msgspec.Struct):

@@ -12,7 +12,7 @@ import asyncio
 import errno
 import os
 import signal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,9 +38,7 @@ class Options(msgspec.Struct):
 
 
 class StageRequest(msgspec.Struct):
-    """stage: rc1, cleanup or rc3."""
-
-    stage: str
+    stage: Literal["rc1", "cleanup", "rc3"]
 
 
 class PushRequest(msgspec.Struct):

@@ -99,6 +99,9 @@ def test_a_drained_rank_gets_no_job(handle: Any) -> None:
         ("resource.undrain", {"targets": "0"}, errno.EEXIST),
         ("resource.reload", {"path": "/x"}, errno.EBUSY),
         ("resource.monitor-waitup", {"up": 99}, errno.EINVAL),
+        ("resource.monitor-force-down", {"ranks": "nohost"}, errno.EPROTO),
+        ("resource.expiration-update", {"expiration": -1.5}, errno.EPROTO),
+        ("rc.run", {"stage": "nonsense"}, errno.EPROTO),
     ],
 )
 def test_wrong_requests_are_refused(handle: Any, topic: str, request_: dict[str, Any], errnum: int) -> None:
