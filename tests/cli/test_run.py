@@ -76,6 +76,8 @@ def test_a_closed_stdin_is_an_empty_one(running: Instance) -> None:
 
 def test_stdin_of_some_ranks(run: Run) -> None:
     assert run("run", "-n2", "--input=1", "-l", "cat", input="x\n").stdout == "1: x\n"
+    refused = run("run", "--input=3-1", "cat", input="")
+    assert (refused.returncode, refused.stderr[:18]) == (1, "flux-run: --input:"), refused.stderr
     partly = run("run", "-n2", "--input=1,7", "-l", "cat", input="x\n")
     assert partly.stdout == "1: x\n"
     assert partly.stderr == "flux-job: warning: adjusting --stdin-ranks from 1,7 to 1\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from flux_cli import submit_options
+from flux_cli.errors import CommandError
 from flux_cli.submit_jobspec import build_jobspec
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ def command(argv: list[str]) -> int:
 def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool], args: Any) -> int:
     from flux.job.submit import submit_async
 
+    stdin = stdin_ranks(args.input)
     submission = submit_async(handle, encode(spec), urgency, **flags)
     from flux_cli.attach import Attach  # while the instance takes the job
 
@@ -48,7 +50,7 @@ def _run(handle: Flux, spec: dict[str, Any], urgency: int, flags: dict[str, bool
         jobid,
         label=args.label_io,
         debug=args.debug_emulate,
-        stdin=stdin_ranks(args.input),
+        stdin=stdin,
         show_events=args.verbose > 1,
         show_exec=args.verbose > 2,
         announce=args.verbose > 0,
@@ -68,10 +70,17 @@ def status_line(handle: Flux, jobid: Any) -> Any:
 
 
 def stdin_ranks(text: str | None) -> str | None:
-    """Which task ranks get stdin, by --input."""
+    """Which task ranks get stdin, by --input: an idset or "all"; None for a file. CommandError for no idset."""
     if text is None or text == "all":
         return "all"
-    return text if submit_options.is_ranks(text) else None
+    if not submit_options.is_ranks(text):
+        return None
+    from flux.idset import IDset
+
+    try:
+        return str(IDset(text))
+    except ValueError as exc:
+        raise CommandError(f"--input: {exc}") from None
 
 
 def encode(spec: dict[str, Any]) -> bytes:
