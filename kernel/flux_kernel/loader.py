@@ -126,7 +126,7 @@ class Loader:
     Attributes:
         on_link: called with each module that has got its link, before it starts.
         on_failure: called with a module whose process has ended, or a task of which has failed, and a line on how.
-        on_restart: called with a module that has taken the place of another.
+        on_restart: called with a module that has taken the place of another, or of one that was removed before.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class Loader:
         self.log = log
         self.modules: dict[str, LoadedModule] = {}
         self._by_uuid: dict[str, LoadedModule] = {}
+        self._removed: set[str] = set()
         self.on_link: Callable[[LoadedModule], None] = lambda _module: None
         self.on_failure: Callable[[LoadedModule, str], None] = lambda _module, _text: None
         self.on_restart: Callable[[LoadedModule], None] = lambda _module: None
@@ -165,13 +166,14 @@ class Loader:
     async def _load(self, module: LoadedModule) -> None:
         """Take a module into the table and wait until it runs.
 
-        Raises:
-            FluxError: EEXIST when the name is taken, EINVAL for bad arguments or an isolated module that
-                cannot be, ENOENT when there is no such module, or what the module's start raised.
+        FluxError EEXIST when the name is taken, EINVAL for bad arguments or an isolated module that cannot be, ENOENT
+        when there is no such module, or what the module's start raised.
         """
         self._check_free(module.name)
         self.modules[module.name] = module
         await self.bring_up(module)
+        if module.name in self._removed:
+            self.on_restart(module)
 
     async def bring_up(self, module: LoadedModule) -> None:
         """Start a module; when that fails nothing is left of it. Raises as `_load` does."""
@@ -299,9 +301,8 @@ class Loader:
         if old.status not in (Status.RUNNING, Status.EXITED):
             raise FluxError(errno.EBUSY, f"module {old.name} is {old.status.name.lower()}")
         if not old.cls.reloadable:
-            raise FluxError(
-                errno.EPERM, f"{old.name} cannot be exchanged while the broker runs: its state would be lost"
-            )
+            text = f"{old.name} cannot be exchanged while the broker runs: its state would be lost"
+            raise FluxError(errno.EPERM, text)
         entry = resolve("modules", path) if path and not old.command else old.entry
         cls = old.cls if old.command else load_entry(entry)[0]
         new = old.changed(entry, cls, old.options if args is None else parse_args(args), isolated or old.isolated)
@@ -335,10 +336,11 @@ class Loader:
         module = self.find(name)
         if module.status == Status.FINALIZING and not force:
             raise FluxError(errno.EBUSY, f"module {module.name} is being removed already")
+        self._removed.add(module.name)
         if module.status == Status.EXITED:
             del self.modules[module.name]
-            return
-        await self.retire(module, force)
+        else:
+            await self.retire(module, force)
 
     async def retire(self, module: LoadedModule, force: bool = False, hold: Hold | None = None) -> None:
         """End a module; when its place is held, first let it answer what it was asked, for a short time."""
@@ -363,13 +365,10 @@ class Loader:
 
     def find(self, name: str) -> LoadedModule:
         """The module of that name or path. FluxError ENOENT."""
-        return self.modules.get(name) or self._by_path(name)
-
-    def _by_path(self, path: str) -> LoadedModule:
-        for module in self.modules.values():
-            if module.entry.target == path:
-                return module
-        raise FluxError(errno.ENOENT, f"module {path} is not loaded")
+        module = self.modules.get(name) or next((m for m in self.modules.values() if m.entry.target == name), None)
+        if module is None:
+            raise FluxError(errno.ENOENT, f"module {name} is not loaded")
+        return module
 
     def _discard(self, module: LoadedModule, text: str) -> None:
         if module.link is not None:

@@ -39,6 +39,20 @@ def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Insta
     assert out(running, "jobs", "-a", "-n", "-o", "{id} {status}").count("COMPLETED") == 2
 
 
+def test_services_that_were_removed_find_those_that_stayed_when_they_are_loaded(
+    running: Instance, tmp_path: Path
+) -> None:
+    jobid = out(running, "submit", "sh", "-c", f"until test -e {tmp_path}/end; do sleep 0.1; done; echo over")
+    out(running, "job", "wait-event", "--timeout=30s", jobid, "start")
+    for name in ("job-manager", "resource"):
+        out(running, "module", "remove", name)
+        out(running, "module", "load", name)
+    assert out(running, "run", "echo", "next") == "next"
+    (tmp_path / "end").touch()
+    assert out(running, "job", "attach", jobid) == "over"
+    wait_for(lambda: out(running, "jobs", "-no", "{id}") == "", what="job-list knowing it")
+
+
 def test_a_job_whose_shell_is_about_to_start_outlives_the_execution_service(running: Instance) -> None:
     away = running.broker_pid(1)
     os.kill(away, signal.SIGSTOP)
