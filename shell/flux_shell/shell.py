@@ -172,7 +172,8 @@ class Shell(ShellFace):
         try:
             os.chdir(self.job.cwd)
         except OSError as exc:
-            self.log(LOG_WARNING, f"could not change directory to {self.job.cwd}: {exc.strerror}; using /tmp instead")
+            text = f"could not change directory to {self.job.cwd}: {exc.strerror}; using /tmp instead"
+            self.log(LOG_WARNING, f"host {os.uname().nodename}: {text}")
             os.chdir("/tmp")
         self.env["PWD"] = os.getcwd()
 
