@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from flux import cachefile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     Row = tuple[str, str, str, str, str]
 
 __all__ = ["entry_points"]
 
-_read: dict[str, Any] | None = None  # the record that this process has read
+_TRUSTED = 1.0  # seconds for which what was read is not compared with the file system again, at least
+
+
+class _Read:
+    """What this process has read: kind → name → Row, of these paths, until then by time.monotonic()."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, dict[str, Row]] = {}
+        self.paths: list[str] = []
+        self.until = 0.0
+
+
+_read = _Read()
 
 
 def entry_points(kind: str) -> dict[str, Row]:
@@ -30,28 +41,42 @@ def entry_points(kind: str) -> dict[str, Row]:
     Raises:
         PluginError: EIO what is installed cannot be listed.
     """
-    cached = _cached(kind)
-    if cached is not None:
-        return cached
+    begun, paths = time.monotonic(), _paths()
+    if begun >= _read.until or paths != _read.paths:
+        _read.table = _cached(paths) or _indexed()
+        _read.paths, ended = paths, time.monotonic()
+        _read.until = ended + max(_TRUSTED, 100 * (ended - begun))  # without a cache it takes long
+    return _read.table.get(kind, {})
+
+
+def _indexed() -> dict[str, dict[str, Row]]:
     from flux.discovery import index
 
-    entries = index().entries.get(kind, {})
-    return {name: (e.name, e.kind, e.target, e.dist, e.version) for name, e in entries.items()}
+    entries = index().entries
+    return {
+        kind: {name: (e.name, e.kind, e.target, e.dist, e.version) for name, e in found.items()}
+        for kind, found in entries.items()
+    }
 
 
-def _cached(kind: str) -> dict[str, Row] | None:
+def _cached(paths: list[str]) -> dict[str, dict[str, Row]] | None:
     """None when discovery has to be asked itself: there is no cache, or something was installed."""
-    global _read
-    record = _read or _record()
+    import json
+
+    path = cachefile.cache_path("index", "\0".join([sys.version, *paths]))
+    data = cachefile.read_bytes(path) if path else None
+    if data is None:
+        return None
     try:
-        if record is None or not _holds(record):
-            _read = None
+        record = json.loads(data)
+        if record["interpreter"] != sys.version or [d[0] for d in record["directories"]] != paths:
             return None
-        rows = {name: _row(*row) for name, row in record["index"]["entries"].get(kind, {}).items()}
+        if any(list(cachefile.stamp(s[0])) != s for s in record["directories"] + record["files"]):
+            return None
+        entries = record["index"]["entries"]
+        return {kind: {name: _row(*row) for name, row in found.items()} for kind, found in entries.items()}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None  # written by another version of flux: discovery replaces it
-    _read = record
-    return rows
 
 
 def _row(name: str, kind: str, target: str, dist: str = "", version: str = "") -> Row:
@@ -60,20 +85,3 @@ def _row(name: str, kind: str, target: str, dist: str = "", version: str = "") -
 
 def _paths() -> list[str]:
     return list(dict.fromkeys(path for path in sys.path if os.path.isabs(path)))
-
-
-def _record() -> Any:
-    import json
-
-    path = cachefile.cache_path("index", "\0".join([sys.version, *_paths()]))
-    data = cachefile.read_bytes(path) if path else None
-    try:
-        return None if data is None else json.loads(data)
-    except ValueError:
-        return None
-
-
-def _holds(record: Any) -> bool:
-    if record["interpreter"] != sys.version or [d[0] for d in record["directories"]] != _paths():
-        return False
-    return all(list(cachefile.stamp(s[0])) == s for s in record["directories"] + record["files"])
