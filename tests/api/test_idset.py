@@ -144,3 +144,5 @@ def test_brackets_only_around_more_than_one_id() -> None:
     assert str(s) == "3"
     assert str(s.set(4)) == "[3-4]"
     assert repr(s) == "IDset('3-4')"
+    s.set_flags(0)
+    assert str(s) == "3,4"

@@ -105,11 +105,15 @@ def test_executor_follows_jobs(running: Instance) -> None:
     with FluxExecutor(threads=2, handle_args=(running.uri,)) as executor:
         futures = [executor.submit(shell(f"exit {code % 3}")) for code in range(9)]
         futures[0].add_event_callback("start", lambda future, event: seen.append((future.jobid(), event.name)))
+        submitted: list[int] = []
+        futures[1].add_jobid_callback(lambda future: submitted.append(future.jobid()))
         attached = executor.attach(futures[2].jobid(timeout=30))
         killed = executor.submit(shell("kill -9 $$"))
         assert [future.result(30) for future in futures] == [0, 1, 2] * 3
         assert (attached.result(30), attached.jobid()) == (2, futures[2].jobid())
         assert killed.result(30) == 137
+        futures[1].add_jobid_callback(lambda future: submitted.append(future.jobid()))
+        assert submitted == [futures[1].jobid()] * 2
         with pytest.raises(ValueError, match="no job"):
             executor.attach(1).result(30)
     assert seen == [(futures[0].jobid(), "start")]
