@@ -106,10 +106,15 @@ def fill_words(words: Sequence[str], inputs: Sequence[Input], names: Mapping[str
 
 
 def separator(text: str) -> str | None:
-    """--sep as str.split() takes it."""
+    """--sep as str.split() takes it. CommandError when it is nothing, or has an escape that is none."""
     if text.lower() == "none":
         return None
-    return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    if not text:
+        raise CommandError("--sep takes what separates inputs, or none for white space")
+    try:
+        return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    except UnicodeDecodeError as exc:
+        raise CommandError(f"--sep={text}: {exc.reason}") from None
 
 
 def split_command(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:

@@ -58,6 +58,8 @@ def test_shuffle_submits_all(capsys: pytest.CaptureFixture[str]) -> None:
         ("--define=x=1+ echo ::: 1", "no Python expression"),
         ("--define=x=int(x) echo {.x} ::: a", "--define=x: ValueError for 'a'"),
         ("echo :::", "no jobs provided"),
+        ("--sep= echo ::: a", "--sep takes what separates inputs"),
+        (r"--sep=\x echo ::: a", "--sep=.*: truncated"),
     ],
 )
 def test_nonsense_is_refused(argv: str, message: str) -> None:
