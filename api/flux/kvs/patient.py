@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from flux.errors import FluxError
@@ -21,28 +22,27 @@ __all__ = ["PatientCommit", "PatientRPC"]
 _DELAY = 1.0
 
 
-class PatientRPC(Future):
+class _Patient(Future):
     """A request to the KVS that is sent again each second while the backing store is full (ENOSPC).
 
     It waits as long as the instance runs: one that ends does not end later for it. What is in it is in memory until
     then: whoever has several to make in order makes one at a time.
 
-    Args:
-        handle: the handle to send on.
-        send: sends the request and gives its RPC; called again each time.
-
     Attributes:
         waiting: it was refused for want of room, and is going to be sent again.
     """
 
-    def __init__(self, handle: Handle, send: Callable[[], RPC]) -> None:
+    def __init__(self, handle: Handle) -> None:
         super().__init__(handle)
         self._flux = handle
-        self._request = send
         self._gives_up = False
         self._timer: Any = None
         self.waiting = False
         self._send()
+
+    @abstractmethod
+    def _request(self) -> RPC:
+        """Send the request."""
 
     def _send(self) -> None:
         self.waiting = False
@@ -78,7 +78,23 @@ class PatientRPC(Future):
             self._send()
 
 
-class PatientCommit(PatientRPC):
+class PatientRPC(_Patient):
+    """A patient request of any kind.
+
+    Args:
+        handle: the handle to send on.
+        send: sends the request and gives its RPC; called again each time.
+    """
+
+    def __init__(self, handle: Handle, send: Callable[[], RPC]) -> None:
+        self._ask = send
+        super().__init__(handle)
+
+    def _request(self) -> RPC:
+        return self._ask()
+
+
+class PatientCommit(_Patient):
     """A patient commit; the result is as of any commit.
 
     Args:
@@ -89,9 +105,9 @@ class PatientCommit(PatientRPC):
     def __init__(self, handle: Handle, txn: KVSTxn, namespace: str | None = None) -> None:
         self._namespace = namespace
         self._ops, txn.ops = txn.ops, []
-        super().__init__(handle, self._commit)
+        super().__init__(handle)
 
-    def _commit(self) -> RPC:
+    def _request(self) -> RPC:
         txn = KVSTxn()
         txn.ops = self._ops
         return commit_async(self._flux, txn, namespace=self._namespace)

@@ -58,6 +58,7 @@ class Input:
         if (limit := options.get("limit")) is not None:
             self._room = _checked_limit(limit)
         if shell.rank == 0 and shell.journal is not None:
+            shell.journal.on_drained.append(self._drained)
             shell.journal.append("input", "header", _HEADER)
             if self._path:
                 redirect = {"stream": "stdin", "rank": "all", "path": self._path}
@@ -116,11 +117,16 @@ class Input:
         return DEFERRED
 
     def _is_full(self) -> bool:
-        """True when even the task that reads fastest has much to read."""
+        """True when even the task that reads fastest has much to read, or much is to be recorded yet."""
+        journal = self._shell.journal
+        if self._shell.rank == 0 and journal is not None and journal.is_full:
+            return True
         backlogs = [writer.backlog for writer in self._writers.values() if not writer.closed]
         return bool(backlogs) and min(backlogs) > HIGH_WATER
 
     def _drained(self) -> None:
+        if self._is_full():
+            return
         unanswered, self._unanswered = self._unanswered, []
         for msg in unanswered:
             self._shell.flux.respond(msg)
