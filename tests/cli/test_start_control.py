@@ -191,7 +191,12 @@ def test_wrong_test_options_are_named(args: list[str], says: str) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "says"),
-    [("tbon.topo=nonsense", "unknown topology 'nonsense'"), ("log-levle=3", "unknown attribute log-levle")],
+    [
+        ("tbon.topo=nonsense", "unknown topology 'nonsense'"),
+        ("log-levle=3", "unknown attribute log-levle"),
+        ("broker.critical-ranks=0,4", "broker.critical-ranks=0,4: it takes an idset of ranks below 4"),
+        ("broker.critical-ranks=x", "broker.critical-ranks=x: it takes an idset of ranks below 4"),
+    ],
 )
 def test_what_is_wrong_is_said_once_for_all_brokers(setting: str, says: str) -> None:
     result = start("-s4", f"-S{setting}", "true")

@@ -9,10 +9,11 @@ from typing import Any
 
 from flux.errors import FluxError
 from flux.hooks.kernel import AttributeTable
+from flux.idset import IDset
 from flux.util import parse_fsd
 from flux_plugins.overlay.topology import DEFAULT_SHAPE
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "check_ranks", "duration"]
 
 _DEFAULTS = {
     "tbon.torpid_min": "5s",
@@ -105,6 +106,16 @@ def duration(name: str, text: str) -> float:
         return parse_fsd(text)
     except ValueError as exc:
         raise FluxError(errno.EINVAL, f"{name}={text}: {exc}") from None
+
+
+def check_ranks(name: str, text: str, size: int) -> None:
+    """Check that text is an idset of ranks of an instance. FluxError EINVAL names the setting."""
+    try:
+        is_wrong = not IDset(text).issubset(range(size))
+    except ValueError:
+        is_wrong = True
+    if is_wrong:
+        raise FluxError(errno.EINVAL, f"{name}={text}: it takes an idset of ranks below {size}")
 
 
 def _number(name: str, text: str) -> int:

@@ -29,7 +29,7 @@ from flux_plugins.overlay.hello import NEWCOMER, HelloRequest, HelloResponse, ch
 from flux_plugins.overlay.peers import Peer, Peers, Status
 from flux_plugins.overlay.rejoin import Rejoin, ancestors
 from flux_plugins.overlay.service import GOODBYE_TIMEOUT, OverlayService
-from flux_plugins.overlay.settings import Settings, duration
+from flux_plugins.overlay.settings import Settings, check_ranks, duration
 from flux_plugins.overlay.topology import DEFAULT_SHAPE, Topology
 from flux_plugins.overlay.upstream import ParentLink, Upstream
 from flux_plugins.zeromq.address import (
@@ -101,8 +101,11 @@ class Overlay(OverlayService):
             values["tbon.fanout"] = argument
         for key, value in values.items():
             self.broker.attrs.set(key, value, immutable=True)
-        if self.broker.attrs.get("broker.critical-ranks") is None:
+        critical = self.broker.attrs.get("broker.critical-ranks")
+        if critical is None:
             self.broker.attrs.set("broker.critical-ranks", str(IDset(inner)), immutable=True)
+        else:
+            check_ranks("broker.critical-ranks", critical, self.broker.size)
 
     def _set_hostlist(self, hosts: str) -> None:
         self._hostlist = hosts
