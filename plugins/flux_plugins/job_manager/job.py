@@ -57,7 +57,7 @@ class Job:
         R: resource set, as the scheduler gave it, without its `scheduling` key.
         exception: first fatal exception event. status: wait status of the finish event, -1 before.
         end_event: `exception` or the finish event, whichever came first.
-        launched: a start request has been sent and the execution service has not released everything.
+        launched: a start request was sent, or may have been, and the execution service has not released everything.
         bypass: a policy gave it its resources; the scheduler knows nothing of them.
         alloc, alloc_priority, executing: requests under way; not in the eventlog.
         view: the job as policies see it.

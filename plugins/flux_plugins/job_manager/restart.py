@@ -81,6 +81,7 @@ async def _load(manager: Manager, key: str) -> Job | None:
             transition(job, _as_entry(event))
             if event.name == "alloc":
                 job.R = await stored.read_json(manager.flux, f"{key}.R")
+                job.launched = True  # perhaps: an answer that it was may have been lost with the service before
     except (ValueError, IllegalEvent) as exc:
         manager.log.error(f"{key} cannot be replayed and is ignored: {exc}")
         return None

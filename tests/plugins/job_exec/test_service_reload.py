@@ -67,6 +67,35 @@ def test_a_job_whose_shell_is_about_to_start_outlives_the_execution_service(runn
     assert log[-5:] == ["start", "finish", "release", "free", "clean"]
 
 
+def test_jobs_that_end_without_a_job_manager_end_as_they_did_with_the_next_one(
+    running: Instance, tmp_path: Path
+) -> None:
+    script = f"until test -e {tmp_path}/end; do sleep 0.1; done; echo over; exit 3"
+    started = out(running, "submit", "--requires=rank:0", "sh", "-c", script)
+    out(running, "job", "wait-event", "--timeout=30s", started, "start")
+    away = running.broker_pid(1)
+    os.kill(away, signal.SIGSTOP)
+    try:
+        asked = out(running, "submit", "--requires=rank:1", "echo", "once")
+        out(running, "job", "wait-event", "--timeout=30s", "-p", "exec", asked, "starting")
+        out(running, "module", "remove", "job-manager")
+    finally:
+        os.kill(away, signal.SIGCONT)
+    (tmp_path / "end").touch()
+    handle = running.handle()
+
+    def nothing_runs() -> bool:
+        stats = handle.rpc("job-exec.stats-get").get()
+        return not stats["jobs"] and not stats["sealing"]
+
+    wait_for(nothing_runs, what="the end of both jobs")
+    out(running, "module", "load", "job-manager")
+    for jobid, code, text in ((started, 3, "over\n"), (asked, 0, "once\n")):
+        done = running.run("flux", "job", "attach", jobid)
+        assert (done.returncode, done.stdout) == (code, text)
+        assert "exception" not in out(running, "job", "eventlog", jobid)
+
+
 def test_a_running_job_outlives_the_crash_of_the_execution_service(
     instance: Callable[..., Instance], tmp_path: Path
 ) -> None:
