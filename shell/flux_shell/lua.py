@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flux_shell.core import ShellFatal, Terminated
 from flux_shell.initrc import rc_directories, search_path
 from flux_shell.lua_plugins import LuaPlugins
-from flux_shell.sandbox import LuaState, answering, to_python
+from flux_shell.sandbox import LuaState, ScriptError, answering, to_python
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -53,10 +53,16 @@ class Initrc:
     def _file_functions(self) -> dict[str, Callable[..., Any]]:
         return {
             "find": self._find,
-            "source": self._state.run_file,
+            "source": self._source,
             "rcpath": lambda *_: os.path.dirname(os.path.abspath(self._path)),
             "rc_directories": lambda: self._state.table(rc_directories(self._path, self._shell.env)),
         }
+
+    def _source(self, path: str) -> None:
+        try:
+            self._state.run_file(path)
+        except OSError as exc:
+            raise ScriptError(f"{path}: {exc.strerror}") from None
 
     def _find(self, pattern: Any, required: bool) -> Any:
         """Files that a pattern names in the initrc's directory or else the job's; not the initrc itself."""

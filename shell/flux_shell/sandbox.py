@@ -87,11 +87,11 @@ class LuaState:
 
     def run_file(self, path: str, *args: Any) -> None:
         """Run a file. ScriptError; OSError when it cannot be read."""
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
             self.run_text(file.read(), path, *args)
 
-    def run_text(self, text: str, name: str, *args: Any) -> None:
-        """Run a script. ScriptError. name: of the file, for errors."""
+    def run_text(self, text: str | bytes, name: str, *args: Any) -> None:
+        """Run a script, in any encoding. ScriptError. name: of the file, for errors."""
         self._files.append(name)
         chunk = self._load(text, f"@{name}")
         if isinstance(chunk, tuple):

@@ -44,6 +44,18 @@ def test_a_loop_in_a_sourced_file_is_told_with_that_file(tmp_path: Path) -> None
     assert "never" not in result.stdout
 
 
+def test_a_script_in_another_encoding_is_run(tmp_path: Path) -> None:
+    (tmp_path / "latin.lua").write_bytes(b'-- caf\xe9\nshell.setenv ("GOT", "it")\n')
+    assert got(tmp_path, f'source "{tmp_path}/latin.lua"') == ["it"]
+
+
+def test_a_folder_is_no_script(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    result = standalone(tmp_path, ["echo", "never"], f'source "{tmp_path}/folder"')
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"{tmp_path}/folder: Is a directory" in result.stderr and "Errno" not in result.stderr
+
+
 def test_a_script_that_takes_too_much_memory_is_ended(tmp_path: Path) -> None:
     result = standalone(tmp_path, ["echo", "never"], 'local s = "x"; while true do s = s .. s end')
     assert (result.returncode, result.stdout) == (1, "")
