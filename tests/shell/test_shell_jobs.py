@@ -94,7 +94,9 @@ def test_working_directory(jobs: Jobs, tmp_path: Path) -> None:
     assert jobs.run(["pwd"], cwd=str(tmp_path))[0].output() == {"0": f"{tmp_path}\n"}
     job, codes = jobs.run(["pwd"], cwd="/nonexistent")
     assert (codes, job.output()) == ([0], {"0": "/tmp\n"})
-    assert any(": could not change directory" in e.context["message"] for e in job.eventlog("output") if e.name == "log")
+    assert any(
+        ": could not change directory" in e.context["message"] for e in job.eventlog("output") if e.name == "log"
+    )
 
 
 def test_much_output_arrives_complete(jobs: Jobs) -> None:
