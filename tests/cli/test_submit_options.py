@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,8 @@ def test_rules_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "rules"
     file.write_text("-*\nOMP*\n\nFOO=bar\nBAR=${FOO}/baz\n")
     assert apply_rules([f"^{file}"], ENV) == {"OMP_A": "1", "OMP_B": "2", "FOO": "bar", "BAR": "bar/baz"}
+    file.write_bytes(b"X=caf\xe9\n")
+    assert os.fsencode(apply_rules([f"^{file}"], {})["X"]) == b"caf\xe9"
     file.write_text(f"^{file}\n")
     with pytest.raises(ValueError, match="nested"):
         apply_rules([f"^{file}"], ENV)

@@ -51,7 +51,7 @@ def _apply(rule: str, env: dict[str, str], process_env: Mapping[str, str], depth
 def _apply_file(path: str, env: dict[str, str], process_env: Mapping[str, str], depth: int) -> None:
     if depth >= _MAX_DEPTH:
         raise ValueError(f"environment rule '^{path}': files of rules are nested more than {_MAX_DEPTH} deep")
-    with open(os.path.expanduser(path)) as lines:
+    with open(os.path.expanduser(path), encoding="utf-8", errors="surrogateescape") as lines:  # values are bytes
         for line in lines:
             if line.strip():
                 _apply(line.strip(), env, process_env, depth + 1)
