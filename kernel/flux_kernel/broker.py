@@ -239,9 +239,12 @@ class Broker:
         await self._start_stage("run")
 
     async def stop_services(self) -> None:
-        """Stop the plugins of the "run" stage and what was loaded at run time, last first."""
+        """Stop the plugins of the "run" stage, last first; what was loaded at run time in its place, or else before."""
         boot = {"broker", *(p.name for p in self._plan if p.stage == "boot")}
-        await self.loader.remove_all([name for name in self.loader.modules if name not in boot])
+        place = {s: n for n, p in enumerate(self._plan) for s in (p.name, *self._class_of(p).provides)}
+        modules = [module for module in self.loader.modules.values() if module.name not in boot]
+        modules.sort(key=lambda module: min(place.get(s, len(place)) for s in (module.name, *module.cls.provides)))
+        await self.loader.remove_all([module.name for module in modules])
 
     def exit(self, code: int) -> None:
         """End the broker with an exit code."""

@@ -29,6 +29,15 @@ def test_content_outlasts_the_instance_in_a_folder_that_was_there(tmp_path: Path
         assert instance.run("flux", "kvs", "get", "kept").stdout == "1\n"
 
 
+def test_content_outlasts_an_instance_whose_store_was_loaded_again(tmp_path: Path) -> None:
+    with Instance(1, attrs={"statedir": str(tmp_path)}) as instance:
+        for verb in ("remove", "load"):
+            assert instance.run("flux", "module", verb, "content-sqlite").returncode == 0
+        assert instance.run("flux", "kvs", "put", "kept=1").returncode == 0
+    with Instance(1, attrs={"statedir": str(tmp_path)}) as instance:
+        assert instance.run("flux", "kvs", "get", "kept").stdout == "1\n"
+
+
 def test_folder_that_the_broker_made_is_gone_with_it(tmp_path: Path) -> None:
     path = tmp_path / "state"
     with Instance(1, attrs={"statedir": str(path)}) as instance:
