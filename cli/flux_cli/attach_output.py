@@ -11,11 +11,13 @@ from flux.job.output import expand
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
+    from typing import BinaryIO, TextIO
 
     from flux.core.reactor import Reactor
 
 __all__ = ["AttachOutput"]
+
+_MOST_GATHERED = 1 << 16
 
 
 class AttachOutput:
@@ -45,6 +47,8 @@ class AttachOutput:
         self._reactor = reactor
         self._name = name
         self._out, self._err = out or sys.stdout, err or sys.stderr
+        # not left to their own buffers: there are none where PYTHONUNBUFFERED is set, and each line would be a write
+        self._gathered: dict[TextIO, bytearray] = {self._out: bytearray(), self._err: bytearray()}
         self._label, self._prefix = label, prefix
         self._patient = patient
         self._open_line: dict[str, str] = {}
@@ -57,7 +61,10 @@ class AttachOutput:
         target = self._err if stream == "stderr" else self._out
         if self._label:
             data = b"".join(self._labelled(stream, str(rank), data) for rank in expand(ranks))
-        self._try(target, lambda: target.buffer.write(data))
+        gathered = self._gathered[target]
+        gathered += data
+        if len(gathered) >= _MOST_GATHERED:
+            self._put(target)
         if not self._dirty:
             self._dirty = True
             self._reactor.call_soon(self.flush)
@@ -78,8 +85,12 @@ class AttachOutput:
     def flush(self) -> None:
         if self._dirty:
             self._dirty = False
-            self._try(self._out, self._out.buffer.flush)
-            self._try(self._err, self._err.buffer.flush)
+            for target in self._gathered:
+                self._put(target)
+
+    def _put(self, target: TextIO) -> None:
+        data, self._gathered[target] = memoryview(self._gathered[target]), bytearray()
+        self._try(target, lambda: _write(target.buffer, data))
 
     def _try(self, target: TextIO, write: Callable[[], object]) -> None:
         try:
@@ -97,3 +108,9 @@ class AttachOutput:
         if error.errno != errno.EPIPE:
             self.incomplete = True
             self.say(f"flux-{self._name}: {target.name.strip('<>')}: {error.strerror}: further output is not shown")
+
+
+def _write(file: BinaryIO, data: memoryview) -> None:
+    while data:  # a file without a buffer may take less
+        data = data[file.write(data) :]
+    file.flush()
