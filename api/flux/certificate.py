@@ -30,7 +30,12 @@ class Certificate(NamedTuple):
 
 
 def write_certificate(path: str, certificate: Certificate) -> None:
-    """Write a certificate that only its owner can read; a file of that name is replaced. OSError when it cannot be."""
+    """Write a certificate that only its owner can read; a file of that name is replaced.
+
+    OSError when it cannot be, and for a name of what is no file, such as a device.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FluxError(errno.EEXIST, "there is something that is no file, and is not replaced")
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

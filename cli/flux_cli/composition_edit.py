@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -64,8 +65,10 @@ def _key(name: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file `path`, or the one it links to, atomically; its mode stays. Raises OSError."""
+    """Replace the file `path`, or the one it links to, atomically; its mode stays. OSError, also for a device."""
     path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "there is something that is no file, and is not replaced", str(path))
     mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
     fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

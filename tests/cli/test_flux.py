@@ -13,6 +13,7 @@ import pytest
 from flux import discovery
 from flux.installed import entry_points
 from flux_cli import environment, lookup
+from flux_cli.composition_edit import write_text
 
 FLUX = os.path.join(os.path.dirname(sys.executable), "flux")
 
@@ -246,3 +247,14 @@ def test_input_that_is_no_text_is_told_of(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_there_is_named(name: str, words: list[str], path: str) -> None:
     assert run_flux(name, *words).stderr == f"flux-{name}: {path}: No such file or directory\n"
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    result = run_flux("keygen", str(path))
+    assert (result.returncode, "something that is no file" in result.stderr) == (1, True), result.stderr
+    with pytest.raises(FileExistsError, match="something that is no file"):
+        write_text(path, "extends = 'default'\n")
+    assert path.is_fifo()
+    assert os.listdir(tmp_path) == ["fifo"]
