@@ -379,9 +379,9 @@ class Loader:
             del self.modules[module.name]
 
     async def remove_all(self, names: list[str]) -> None:
-        """Unload modules one after the other, last loaded first."""
+        """Unload modules one after the other, last loaded first; one that somebody else is removing is left to that."""
         for name in reversed(names):
-            if name in self.modules:
+            if name in self.modules and self.modules[name].status != Status.FINALIZING:
                 await self.remove(name)
 
     # -- list

@@ -372,4 +372,5 @@ _FAILED = {
     Action.SYNC_CONFIG: "sync-fail",
     Action.START_SERVICES: "rc1-fail",
     Action.AWAIT_QUORUM: "quorum-fail",
+    Action.STOP_SERVICES: "rc3-fail",
 }
