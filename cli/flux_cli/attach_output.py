@@ -112,5 +112,8 @@ class AttachOutput:
 
 def _write(file: BinaryIO, data: memoryview) -> None:
     while data:  # a file without a buffer may take less
-        data = data[file.write(data) :]
+        taken = file.write(data)
+        if taken is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        data = data[taken:]
     file.flush()

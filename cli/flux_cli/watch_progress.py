@@ -48,8 +48,9 @@ class WatchProgress:
 
     # -- output of jobs, above the bar
 
-    def write(self, data: bytes | str) -> None:
+    def write(self, data: bytes | str) -> int:
         self._written += data.encode() if isinstance(data, str) else data
+        return len(data)
 
     def flush(self) -> None:
         written, self._written = self._written, b""
