@@ -174,10 +174,11 @@ class Context:
     @property
     def handle(self) -> Flux:
         """The handle of this thread, opened when it is first asked for."""
-        if not hasattr(self._local, "handle"):
-            self._local.handle = Flux()
-            self._handles.append(self._local.handle)
-        return self._local.handle  # type: ignore[no-any-return]
+        handle: Flux | None = getattr(self._local, "handle", None)
+        if handle is None:
+            handle = self._local.handle = Flux()
+            self._handles.append(handle)
+        return handle
 
     @property
     def rank(self) -> int:

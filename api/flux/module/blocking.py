@@ -15,8 +15,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from flux.core.handle import Flux
 from flux.core.reactor import Reactor
 from flux.discovery import load
@@ -24,20 +22,9 @@ from flux.errors import FluxError, as_flux_error
 from flux.message import EVENT, REQUEST, Message
 from flux.module.base import DEFERRED
 from flux.module.defaults import DEFAULT_HANDLERS, Counters
+from flux.module.greeting import EXITED, FINALIZING, RUNNING, WelcomeRequest
 
 __all__ = ["ModuleHandle", "main"]
-
-_RUNNING, _FINALIZING, _EXITED = 1, 2, 3
-
-
-class _Welcome(msgspec.Struct):
-    """What the welcome request tells (RFC 5)."""
-
-    name: str
-    uuid: str
-    args: list[str]
-    attrs: dict[str, str]
-    conf: dict[str, Any]
 
 
 class ModuleHandle(Flux):
@@ -57,7 +44,7 @@ class ModuleHandle(Flux):
         super().__init__(uri)
         greeting = self.recv(REQUEST, topic_glob="welcome")
         assert greeting is not None
-        welcome = greeting.decode(_Welcome)
+        welcome = greeting.decode(WelcomeRequest)
         self.module_name = self.log_name = welcome.name
         self.uuid = welcome.uuid
         self.args = welcome.args
@@ -72,7 +59,7 @@ class ModuleHandle(Flux):
         """Tell the broker that the module runs, once."""
         if not self._reported:
             self._reported = True
-            self.report(_RUNNING)
+            self.report(RUNNING)
 
     def report(self, status: int, errnum: int = 0, text: str = "") -> None:
         """Tell the broker of a state of RFC 5."""
@@ -118,12 +105,12 @@ class ModuleHandle(Flux):
         error = FluxError(errno.EINVAL, str(exc)) if isinstance(exc, ValueError) and expected else as_flux_error(exc)
         if self._reported:
             self.log(syslog.LOG_ERR, f"module runtime failure: {error}")
-        self.report(_EXITED, error.errno, str(error))
+        self.report(EXITED, error.errno, str(error))
         return not expected
 
     def leave(self) -> None:
         """Have nothing more sent here, and refuse what has come but was not looked at."""
-        self.rpc("module.status", {"status": _FINALIZING}).get()
+        self.rpc("module.status", {"status": FINALIZING}).get()
         for msg in self._queue:
             if msg.type == REQUEST:
                 self.respond_error(msg, errno.ENOSYS, f"{self.module_name} is being unloaded")
@@ -195,7 +182,7 @@ def _serve(handle: ModuleHandle, target: str) -> int:
         if handle.fileno() >= 0 and handle.fail(exc):
             traceback.print_exc()
         return 1
-    handle.report(_EXITED)
+    handle.report(EXITED)
     return 0
 
 

@@ -12,8 +12,6 @@ import signal
 import sys
 import traceback
 
-import msgspec
-
 from flux.core.aio import AsyncFlux
 from flux.core.connect import open_socket
 from flux.core.stream import SocketChannel
@@ -21,22 +19,11 @@ from flux.discovery import load
 from flux.errors import FluxError, as_flux_error
 from flux.message import REQUEST, Message
 from flux.module.base import Module
+from flux.module.greeting import EXITED, FINALIZING, RUNNING, WelcomeRequest
 from flux.module.options import parse_args
 from flux.module.runner import ModuleRunner, Welcome
 
 __all__ = ["main"]
-
-RUNNING, FINALIZING, EXITED = 1, 2, 3
-
-
-class WelcomeRequest(msgspec.Struct):
-    """Payload of the welcome request (RFC 5)."""
-
-    name: str
-    uuid: str
-    args: list[str]
-    attrs: dict[str, str]
-    conf: dict[str, object]
 
 
 class Loader:

@@ -77,29 +77,29 @@ class Reattachment:
         self._guest.then(self._read_guest)
 
     def _read_guest(self, lookup: Any) -> None:
-        try:
-            history = self._history(lookup)
-        except (FluxError, ValueError, KeyError) as exc:
-            self._fail(_unreadable(exc))
-        else:
-            if history is not None:
-                self._go_on(history)
-            else:
-                key = f"{self._key}.guest.exec.eventlog"
-                lookup_async(self._handle, key, namespace="primary").then(self._read_kept)
+        self._take_up(lookup, self._ask_kept)
+
+    def _ask_kept(self) -> None:
+        """There is no guest namespace, or nothing in it: look at what was kept of one."""
+        key = f"{self._key}.guest.exec.eventlog"
+        lookup_async(self._handle, key, namespace="primary").then(self._read_kept)
 
     def _read_kept(self, lookup: Any) -> None:
-        """There is no guest namespace, or nothing in it."""
+        self._take_up(lookup, self._without_guest, is_kept=True)
+
+    def _take_up(self, lookup: Any, without: Callable[[], None], is_kept: bool = False) -> None:
+        """Go on with what the looked-up eventlog of the shells tells; when it is not there, something else is done."""
         try:
             history = self._history(lookup)
         except (FluxError, ValueError, KeyError) as exc:
-            self._fail(_unreadable(exc))
+            text = f"what its shells did cannot be read: {exc}"
+            self._fail(f"the job was running when the execution service ended: {text}")
+            return
+        if history is None:
+            without()
         else:
-            if history is not None:
-                self._run.guest.is_kept = True
-                self._go_on(history)
-            else:
-                self._without_guest(History(self._eventlog, []))
+            self._run.guest.is_kept = is_kept
+            self._go_on(history)
 
     def _history(self, lookup: Any) -> History | None:
         """What the looked-up eventlog of the shells and that of the job tell; None when the first is not there."""
@@ -110,7 +110,8 @@ class Reattachment:
                 return None
             raise
 
-    def _without_guest(self, history: History) -> None:
+    def _without_guest(self) -> None:
+        history = History(self._eventlog, [])
         history.is_lost = True
         if "start" not in history.known:
             self._begin(history)
@@ -118,7 +119,3 @@ class Reattachment:
             self._fail("the instance crashed while the job was running: its processes and its output are lost")
         else:
             self._run.guest.create(lambda _error: self._go_on(history))
-
-
-def _unreadable(error: Exception) -> str:
-    return f"the job was running when the execution service ended: what its shells did cannot be read: {error}"
