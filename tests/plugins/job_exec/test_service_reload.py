@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ def running() -> Iterator[Instance]:
 
 def out(running: Instance, *command: str) -> str:
     return running.run("flux", *command, check=True).stdout.strip()
+
+
+@contextmanager
+def about_to_start(running: Instance) -> Iterator[str]:
+    """A job whose shell starts once this has ended: its broker is stopped meanwhile."""
+    away = running.broker_pid(1)
+    os.kill(away, signal.SIGSTOP)
+    try:
+        jobid = out(running, "submit", "--requires=rank:1", "echo", "once")
+        out(running, "job", "wait-event", "--timeout=30s", "-p", "exec", jobid, "starting")
+        yield jobid
+    finally:
+        os.kill(away, signal.SIGCONT)
 
 
 def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Instance, tmp_path: Path) -> None:
@@ -54,14 +68,8 @@ def test_services_that_were_removed_find_those_that_stayed_when_they_are_loaded(
 
 
 def test_a_job_whose_shell_is_about_to_start_outlives_the_execution_service(running: Instance) -> None:
-    away = running.broker_pid(1)
-    os.kill(away, signal.SIGSTOP)
-    try:
-        jobid = out(running, "submit", "--requires=rank:1", "echo", "once")
-        out(running, "job", "wait-event", "--timeout=30s", "-p", "exec", jobid, "starting")
+    with about_to_start(running) as jobid:
         out(running, "module", "reload", "job-exec")
-    finally:
-        os.kill(away, signal.SIGCONT)
     assert out(running, "job", "attach", jobid) == "once"
     log = [line.split()[1] for line in out(running, "job", "eventlog", jobid).splitlines()]
     assert log[-5:] == ["start", "finish", "release", "free", "clean"]
@@ -73,14 +81,8 @@ def test_jobs_that_end_without_a_job_manager_end_as_they_did_with_the_next_one(
     script = f"until test -e {tmp_path}/end; do sleep 0.1; done; echo over; exit 3"
     started = out(running, "submit", "--requires=rank:0", "sh", "-c", script)
     out(running, "job", "wait-event", "--timeout=30s", started, "start")
-    away = running.broker_pid(1)
-    os.kill(away, signal.SIGSTOP)
-    try:
-        asked = out(running, "submit", "--requires=rank:1", "echo", "once")
-        out(running, "job", "wait-event", "--timeout=30s", "-p", "exec", asked, "starting")
+    with about_to_start(running) as asked:
         out(running, "module", "remove", "job-manager")
-    finally:
-        os.kill(away, signal.SIGCONT)
     (tmp_path / "end").touch()
     handle = running.handle()
 
