@@ -7,18 +7,18 @@ import sys
 __all__ = ["begin_time", "emoji", "exit_reason"]
 
 _EMOJI = {
-    "NEW": ("\N{WRAPPED PRESENT}", "N"),
-    "DEPEND": ("\N{OCTAGONAL SIGN}", "D"),
-    "PRIORITY": ("\N{VERTICAL TRAFFIC LIGHT}", "P"),
-    "SCHED": ("\N{CALENDAR}", "S"),
-    "RUN": ("\N{RUNNER}", "R"),
-    "CLEANUP": ("\N{WASTEBASKET}", "C"),
-    "INACTIVE": ("\N{SKULL}", "I"),
-    "COMPLETED": ("\N{GRINNING FACE}", ":-)"),
-    "FAILED": ("\N{PILE OF POO}", ":'-("),
-    "CANCELED": ("\N{COLLISION SYMBOL}", "%-|"),
-    "TIMEOUT": ("\N{HOURGLASS}", "(-_-)"),
-    "": ("\N{IDEOGRAPHIC SPACE}", ""),
+    "NEW": ("🎁", "N"),
+    "DEPEND": ("🛑", "D"),
+    "PRIORITY": ("🚦", "P"),
+    "SCHED": ("📅", "S"),
+    "RUN": ("🏃", "R"),
+    "CLEANUP": ("🗑", "C"),
+    "INACTIVE": ("💀", "I"),
+    "COMPLETED": ("😀", ":-)"),
+    "FAILED": ("💩", ":'-("),
+    "CANCELED": ("💥", "%-|"),
+    "TIMEOUT": ("⌛", "(-_-)"),
+    "": ("\u3000", ""),
 }
 _EXIT_REASONS = {
     126: "Command invoked cannot execute",

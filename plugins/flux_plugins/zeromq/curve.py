@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zmq
 
-from flux_plugins.zeromq.sockets import HWM
+from flux_plugins.zeromq.sockets import HWM, LINGER_MS
 from flux_plugins.zeromq.zap import ZAP_DOMAIN
 
 __all__ = ["dealer", "router"]
@@ -43,6 +43,9 @@ def dealer(
 
 def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
     sock = context.socket(kind)
+    # now, not only when it is closed: connections that end by themselves go by what was set before bind or connect,
+    # and one that ends while the socket is closed would keep the context's end waiting for ever
+    sock.setsockopt(zmq.LINGER, LINGER_MS)
     sock.setsockopt(zmq.SNDHWM, HWM)
     sock.setsockopt(zmq.RCVHWM, HWM)
     sock.setsockopt(zmq.IPV6, 1)

@@ -28,6 +28,8 @@ from flux.message import (
 )
 from flux_plugins.overlay import wire
 from flux_plugins.overlay.peers import Status
+from flux_plugins.zeromq.curve import dealer, router
+from flux_plugins.zeromq.sockets import LINGER_MS
 
 
 @pytest.fixture(params=["ipc", "tcp"])
@@ -326,3 +328,12 @@ def test_responses_have_the_type_and_role_that_stock_brokers_send(ipc: str) -> N
     answer = wire.response(Message(REQUEST, "overlay.hello", rolemask=ROLE_OWNER, routes=[]), {"uuid": "u"})
     assert (answer.type, answer.userid, answer.rolemask) == (RESPONSE, 0xFFFFFFFF, 0)
     assert answer.routes == []
+
+
+def test_a_connection_lingers_no_longer_than_its_socket() -> None:
+    # one that ends by itself goes by what was set when the socket was bound: for ever, and the broker does not end
+    public, secret = zmq.curve_keypair()
+    with zmq.Context() as context:
+        ends = router(context, secret), dealer(context, "child", (public, secret), public.decode())
+        assert [end.getsockopt(zmq.LINGER) for end in ends] == [LINGER_MS] * 2
+        context.destroy()
