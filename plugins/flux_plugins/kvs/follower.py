@@ -1,14 +1,16 @@
-"""Ranks above 0: hold roots that rank 0 announced, relay commits to it, answer them when their outcome is told.
+"""Ranks above 0: hold roots that rank 0 announced, relay commits to it, answer them when it has.
 
-A commit may be lost on its way with a broker, and with the back-log of events an outcome: then what has no outcome
-is relayed once more. Rank 0 knows a transaction by its name and commits it once.
+A commit, or its answer, may be lost on its way with a broker: then it is relayed once more. Rank 0 knows a transaction
+by its name and commits it once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flux.core.steady import SteadyRPC
@@ -17,19 +19,12 @@ from flux.failpoint import failpoint
 from flux.future import Future
 from flux.message import Message
 from flux_plugins.kvs.namespaces import Namespace, Unknown
-from flux_plugins.kvs.requests import ErrorEvent, SetrootEvent
+from flux_plugins.kvs.requests import SetrootEvent
 
 if TYPE_CHECKING:
     from flux_plugins.kvs.module import Kvs
 
 __all__ = ["Follower"]
-
-
-class Relayed(NamedTuple):
-    """A commit on its way: the request to be answered, and what rank 0 was sent."""
-
-    msg: Message
-    payload: dict[str, Any]
 
 
 class Follower:
@@ -42,10 +37,10 @@ class Follower:
     def __init__(self, kvs: Kvs) -> None:
         self.kvs = kvs
         self.namespaces: dict[str, Namespace] = {}
-        self.pending: dict[str, Relayed] = {}
+        self.pending: dict[str, Message] = {}
         self._origin = uuid4().hex[:8]
         self._fetching: dict[str, asyncio.Future[None]] = {}
-        self._paused: dict[str, list[SetrootEvent]] = {}
+        self._paused: dict[str, list[Callable[[], None]]] = {}
         self._count = 0
 
     def open(self, name: str) -> Namespace:
@@ -85,22 +80,38 @@ class Follower:
     # -- committing
 
     def relay(self, msg: Message, namespace: str, ops: list[Any], flags: int) -> None:
-        """Have rank 0 commit a transaction; the request is answered when an event tells the outcome."""
+        """Have rank 0 commit a transaction, and answer the request as it does."""
         self._count += 1
         name = f"transaction_req.{self.kvs.rank}.{self._origin}.{self._count}"
         payload = {"ops": ops, "name": name, "namespace": namespace, "flags": flags}
-        self.pending[name] = Relayed(msg, payload)
+        self.pending[name] = msg
         failpoint("kvs.relay")
-        self.kvs.flux.notify("kvs.relaycommit", payload, nodeid=0)
+        flux = self.kvs.flux
+        SteadyRPC(flux, lambda: flux.rpc("kvs.relaycommit", payload, nodeid=0)).then(self._relayed, name, namespace)
 
-    def relay_again(self) -> None:
-        """The way to rank 0 is another one: what has no outcome may have been lost on the old one."""
-        for relayed in self.pending.values():
-            self.kvs.flux.notify("kvs.relaycommit", relayed.payload, nodeid=0)
+    def _relayed(self, answer: Future, name: str, namespace: str) -> None:
+        if namespace in self._paused:
+            self._paused[namespace].append(partial(self._relayed, answer, name, namespace))
+            return
+        msg = self.pending.pop(name, None)
+        if msg is None:
+            return  # answered by `stop`
+        try:
+            root = answer.get()
+        except FluxError as exc:
+            self.kvs.respond_error(msg, exc)
+            return
+        if namespace in self.namespaces:
+            self._advance(self.namespaces[namespace], root["rootref"], root["rootseq"])
+        self.kvs.respond(msg, root)
+
+    def _advance(self, namespace: Namespace, rootref: str, rootseq: int) -> None:
+        if rootseq > namespace.rootseq:
+            for msg in namespace.advance(rootref, rootseq):
+                self.kvs.respond(msg, namespace.root())
 
     def resync(self) -> None:
         """Events are lost to this rank: ask for what they may have told."""
-        self.relay_again()
         for name in self.namespaces:
             self._ask_root(name).then(self._resynced, name)
 
@@ -114,20 +125,17 @@ class Follower:
                 self.kvs.log.error("the root of a namespace is not known any more", namespace=name, error=str(exc))
                 self.namespaces.pop(name, None)
             return
-        self._on_setroot(name, SetrootEvent(name, root["rootseq"], root["rootref"], [], root["owner"]))
+        self._on_setroot(name, SetrootEvent(name, root["rootseq"], root["rootref"], root["owner"]))
 
     # -- events
 
     def on_event(self, msg: Message) -> None:
         """Take a kvs.namespace-NAME-WHAT event; those of namespaces nobody here cares for are not even decoded."""
         name, _, what = msg.topic.removeprefix("kvs.namespace-").rpartition("-")
-        if name not in self.namespaces and name not in self._fetching and not self.pending:
+        if name not in self.namespaces and name not in self._fetching:
             return
         if what == "setroot":
             self._on_setroot(name, msg.decode(SetrootEvent))
-        elif what == "error":
-            error = msg.decode(ErrorEvent)
-            self._on_error(error.names, error.errnum)
         elif what == "removed":
             self._on_removed(name)
 
@@ -139,31 +147,22 @@ class Follower:
 
     def unpause(self, name: str) -> None:
         """Go through the roots that were left aside."""
-        for event in self._paused.pop(name, ()):
-            self._on_setroot(name, event)
+        for take in self._paused.pop(name, ()):
+            take()
 
     def _on_setroot(self, name: str, event: SetrootEvent) -> None:
         if name in self._paused:
-            self._paused[name].append(event)
+            self._paused[name].append(partial(self._on_setroot, name, event))
             return
         namespace = self.namespaces.get(name)
         if namespace is None and (fetching := self._fetching.pop(name, None)) is not None:
             namespace = self.namespaces[name] = Namespace(name, event.owner, event.rootref, event.rootseq)
             fetching.set_result(None)
-        if namespace is not None and event.rootseq > namespace.rootseq:
-            for msg in namespace.advance(event.rootref, event.rootseq):
-                self.kvs.respond(msg, namespace.root())
-        for transaction in event.names:
-            if (relayed := self.pending.pop(transaction, None)) is not None:
-                self.kvs.respond(relayed.msg, {"rootref": event.rootref, "rootseq": event.rootseq})
-
-    def _on_error(self, names: list[str], errnum: int) -> None:
-        for name in names:
-            if (relayed := self.pending.pop(name, None)) is not None:
-                self.kvs.flux.respond_error(relayed.msg, errnum)
+        if namespace is not None:
+            self._advance(namespace, event.rootref, event.rootseq)
 
     def _on_removed(self, name: str) -> None:
-        self._paused.pop(name, None)
+        self.unpause(name)
         gone = FluxError(errno.ENOTSUP, f"namespace {name} was removed")
         if (fetching := self._fetching.pop(name, None)) is not None:
             fetching.set_exception(gone)
@@ -174,8 +173,9 @@ class Follower:
     def stop(self) -> None:
         """Answer what waits."""
         waiting = [msg for namespace in self.namespaces.values() for msg in namespace.waiting()]
-        for msg in [*waiting, *(relayed.msg for relayed in self.pending.values())]:
+        for msg in [*waiting, *self.pending.values()]:
             self.kvs.flux.respond_error(msg, errno.ENOSYS, "the kvs module is being unloaded")
+        self.pending.clear()
 
 
 def _retrieve(fetching: asyncio.Future[None]) -> None:

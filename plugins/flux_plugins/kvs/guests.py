@@ -33,7 +33,7 @@ async def begin_guest(leader: Leader, req: Guest) -> None:
     edits = check_ops(req.ops, guest=False)
     if req.namespace not in leader.namespaces:
         empty = treeobj.blobref(treeobj.EMPTY_DIR, leader.kvs.hash_name)
-        leader.add(req.namespace, empty, req.owner, flags=0)
+        leader.add(req.namespace, empty, req.owner, flags=0, told=False)
     link = _put(leader, req.key, treeobj.symlink(".", req.namespace))
     link.add_done_callback(partial(_linked, leader, req.key))
     await leader.make(leader.open(req.namespace), edits)

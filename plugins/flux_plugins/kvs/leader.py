@@ -1,5 +1,8 @@
 """Rank 0: commits transactions, owns the namespaces, tells every rank about new roots.
 
+The namespace of a job is told of once somebody has asked for its root: few are of interest to another than its shells,
+which only write.
+
 Transactions that arrive in one loop turn are merged into one root per namespace, and everything they have to store
 goes to the content service in one request, which is sent before anyone is told of the root: whoever loads a blob of it
 asks after it was stored. What the service refuses stays here and is sent again with the next commit. It answers late
@@ -24,7 +27,7 @@ from flux_plugins.kvs.cache import Missing
 from flux_plugins.kvs.commit import RootUpdate, merge
 from flux_plugins.kvs.namespaces import Namespace
 from flux_plugins.kvs.periodic import Periodic
-from flux_plugins.kvs.relays import Outcome, Relays
+from flux_plugins.kvs.relays import Relays
 from flux_plugins.kvs.requests import Checkpoint
 from flux_plugins.kvs.stats import Counter
 from flux_plugins.kvs.transaction import Edit, Transaction
@@ -136,11 +139,11 @@ class Leader:
 
     def create(self, name: str, rootref: str, owner: int, flags: int) -> None:
         """Make a namespace, and tell everyone. FluxError EEXIST, or EINVAL for a name or root that is none."""
-        self.add(name, rootref, owner, flags)
+        self.add(name, rootref, owner, flags, told=True)
         self._publish(name, "created", {"namespace": name, "rootseq": 0, "rootref": rootref, "owner": owner})
 
-    def add(self, name: str, rootref: str, owner: int, flags: int) -> None:
-        """Make a namespace that is committed to in this turn of the loop, which tells everyone. Errors: `create`."""
+    def add(self, name: str, rootref: str, owner: int, flags: int, told: bool) -> None:
+        """Make a namespace. Errors: `create`."""
         if not name:
             raise FluxError(errno.EINVAL, "a namespace needs a name")
         if name in self.namespaces:
@@ -148,7 +151,7 @@ class Leader:
         digest_of(rootref)
         if not rootref.startswith(f"{self.kvs.hash_name}-"):
             raise FluxError(errno.EINVAL, f"{rootref} is no {self.kvs.hash_name} blobref, which this instance uses")
-        self.namespaces[name] = Namespace(name, owner, rootref, flags=flags)
+        self.namespaces[name] = Namespace(name, owner, rootref, flags=flags, told=told)
 
     def remove(self, name: str) -> None:
         """FluxError ENOTSUP for the primary namespace; one that is unknown is removed already."""
@@ -157,13 +160,14 @@ class Leader:
         namespace = self.namespaces.pop(name, None)
         if namespace is not None:
             self._abandon(namespace, FluxError(errno.ENOTSUP, f"namespace {name} was removed"))
-            self._publish(name, "removed", {"namespace": name})
+            if namespace.told:
+                self._publish(name, "removed", {"namespace": name})
 
     def _abandon(self, namespace: Namespace, error: FluxError) -> None:
         queue, namespace.queue = namespace.queue, []
         for msg in namespace.waiting():
             self.kvs.respond_error(msg, error)
-        self._fail(namespace, [(transaction, error) for transaction in queue])
+        self._fail([(transaction, error) for transaction in queue])
 
     # -- commit
 
@@ -211,15 +215,10 @@ class Leader:
         if namespace.queue and not namespace.busy:
             self._schedule(namespace)
 
-    def refuse(self, name: str, namespace: str, error: FluxError) -> None:
-        """Tell another rank that its transaction failed."""
-        self._publish_error(namespace, [name], error.errno)
-
-    def tell_again(self, name: str) -> None:
-        """Tell how a relayed transaction ended; whoever asks has not heard it. One under way is told in time."""
-        outcome = self.relays.outcome(name)
-        if outcome is not None:
-            self._publish(*outcome)
+    def take_relayed(self, namespace: str, transaction: Transaction) -> None:
+        """Commit a transaction of another rank. FluxError ENOTSUP, ENOSPC."""
+        self.submit(self.open(namespace), transaction)
+        self.relays.begin(transaction)
 
     def _schedule(self, namespace: Namespace) -> None:
         namespace.busy = True
@@ -249,7 +248,7 @@ class Leader:
         for namespace, update in updates:
             if update.rootref is not None:
                 self._finish(namespace, update, update.rootref)
-            self._fail(namespace, update.failed)
+            self._fail(update.failed)
             self._go_on(namespace)
 
     def _store(self, blobs: dict[str, bytes]) -> None:
@@ -298,7 +297,7 @@ class Leader:
         except FluxError as exc:
             self._release(namespace)
             group, namespace.queue = namespace.queue, []
-            self._fail(namespace, [(transaction, exc) for transaction in group])
+            self._fail([(transaction, exc) for transaction in group])
         self._go_on(namespace)
 
     def _release(self, namespace: Namespace) -> None:
@@ -313,26 +312,17 @@ class Leader:
         waiting = namespace.advance(rootref, namespace.rootseq + 1)
         self.merged.add(len(update.applied))
         self._crowded = len(update.applied) > 1
-        payload = {
-            "namespace": namespace.name,
-            "rootseq": namespace.rootseq,
-            "rootref": rootref,
-            "names": [transaction.name for transaction in update.applied],
-            "keys": update.keys,
-            "owner": namespace.owner,
-        }
         failpoint("kvs.setroot")
-        self._publish(namespace.name, "setroot", payload)
+        if namespace.told:
+            self._publish_root(namespace, update)
         failpoint("kvs.answer")
-        self._record(update.applied, Outcome(namespace.name, "setroot", {**payload, "names": [], "keys": {}}))
         root = namespace.root()
         for msg in waiting:
             self.kvs.respond(msg, root)
         for transaction in update.applied:
-            if transaction.outcome is not None:
+            self.relays.end(transaction, root)
+            if transaction.msg is None:
                 transaction.end(root)
-            elif transaction.msg is None:
-                continue
             elif transaction.sync:
                 self.kvs.spawn(self._answer_synced(transaction.msg, root), "sync")
             else:
@@ -353,28 +343,26 @@ class Leader:
             self._release(namespace)
             namespace.busy = False
 
-    def _fail(self, namespace: Namespace, failed: list[tuple[Transaction, FluxError]]) -> None:
+    def _fail(self, failed: list[tuple[Transaction, FluxError]]) -> None:
         for transaction, error in failed:
-            if transaction.outcome is not None:
+            self.relays.end(transaction, error)
+            if transaction.msg is None:
                 transaction.end(error)
-            elif transaction.msg is None:
-                self._publish_error(namespace.name, [transaction.name], error.errno)
             else:
                 self.kvs.respond_error(transaction.msg, error)
 
     # -- events
 
-    def _record(self, applied: list[Transaction], outcome: Outcome) -> None:
-        for transaction in applied:
-            if transaction.msg is None:
-                own = outcome.payload | {"names": [transaction.name]}
-                self.relays.end(transaction.name, outcome._replace(payload=own))
-
-    def _publish_error(self, namespace: str, names: list[str], errnum: int) -> None:
-        payload = {"namespace": namespace, "names": names, "errnum": errnum}
-        self._publish(namespace, "error", payload)
-        for name in names:
-            self.relays.end(name, Outcome(namespace, "error", payload | {"names": [name]}))
+    def _publish_root(self, namespace: Namespace, update: RootUpdate) -> None:
+        payload = {
+            "namespace": namespace.name,
+            "rootseq": namespace.rootseq,
+            "rootref": namespace.rootref,
+            "names": [transaction.name for transaction in update.applied],
+            "keys": update.keys,
+            "owner": namespace.owner,
+        }
+        self._publish(namespace.name, "setroot", payload)
 
     def _publish(self, namespace: str, what: str, payload: dict[str, Any]) -> None:
         self.kvs.flux.event_send(f"kvs.namespace-{namespace}-{what}", payload, private=True)

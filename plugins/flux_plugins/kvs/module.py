@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 
 from flux.constants import FLUX_KVS_SYNC, KVS_PRIMARY_NAMESPACE
-from flux.errors import FluxError, ProtocolError, as_flux_error
-from flux.idset import IDset
+from flux.errors import FluxError, ProtocolError
 from flux.kvs.hdir import MAXDIRENT
 from flux.message import ROLE_OWNER, Message
 from flux.module import DEFERRED, USER, Module, event, request
@@ -174,6 +173,7 @@ class Kvs(Module):
     def getroot(self, msg: Message, req: NamespaceName) -> Any:
         def getroot() -> dict[str, Any]:
             opened = self._open(req.namespace, msg.userid, msg.rolemask)
+            opened.told = True
             return {"owner": opened.owner, "flags": opened.flags, "namespace": opened.name, **opened.root()}
 
         return self.loader.attempt(getroot)
@@ -219,14 +219,9 @@ class Kvs(Module):
         if self.leader is None:
             raise FluxError(errno.EINVAL, "transactions are relayed to rank 0")
         if self.leader.relays.is_known(req.name):
-            self.leader.tell_again(req.name)
-            return DEFERRED
-        self.leader.relays.begin(req.name)
-        try:
-            transaction = Transaction(req.name, check_ops(req.ops, guest=False), req.flags, None)
-            self.leader.submit(self.leader.open(req.namespace), transaction)
-        except OSError as exc:
-            self.leader.refuse(req.name, req.namespace, as_flux_error(exc))
+            return self.leader.relays.answer_again(req.name, msg)
+        transaction = Transaction(req.name, check_ops(req.ops, guest=False), req.flags, msg)
+        self.leader.take_relayed(req.namespace, transaction)
         return DEFERRED
 
     @request("fence", allow=USER, payload=FenceRequest)
@@ -297,11 +292,6 @@ class Kvs(Module):
     def on_resync(self, _msg: Message) -> None:
         if self.follower is not None:
             self.follower.resync()
-
-    @event("overlay.moved")
-    def on_moved(self, msg: Message) -> None:
-        if self.follower is not None and self.rank in IDset(msg.payload["ranks"]):
-            self.follower.relay_again()
 
     @event("content.full")
     def on_content_full(self, msg: Message) -> None:

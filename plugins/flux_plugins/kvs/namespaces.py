@@ -30,12 +30,16 @@ class Namespace:
 
     Attributes:
         owner: userid that may use it beside the instance owner.
+        told: other ranks, or modules beside this one, hear of its roots by events (rank 0).
         rootref, rootseq: the present root and how many commits led to it.
         queue: transactions to commit (rank 0). busy: a commit is being stored, or waits for this loop turn's end.
     """
 
-    def __init__(self, name: str, owner: int, rootref: str, rootseq: int = 0, flags: int = 0) -> None:
+    def __init__(
+        self, name: str, owner: int, rootref: str, rootseq: int = 0, flags: int = 0, told: bool = True
+    ) -> None:
         self.name = name
+        self.told = told
         self.owner = owner
         self.flags = flags
         self.rootref = rootref

@@ -11,7 +11,6 @@ from flux_plugins.kvs.transaction import Op
 __all__ = [
     "Checkpoint",
     "CommitRequest",
-    "ErrorEvent",
     "FenceRequest",
     "FetchRequest",
     "Guest",
@@ -77,7 +76,7 @@ class FenceRequest(msgspec.Struct):
 
 
 class RelayRequest(msgspec.Struct):
-    """kvs.relaycommit: a transaction of another rank, whose outcome is told by events that bear its name."""
+    """kvs.relaycommit: a transaction of another rank; one that comes again under the same name is committed once."""
 
     ops: list[Op]
     name: str
@@ -128,15 +127,7 @@ class SetrootEvent(msgspec.Struct):
     namespace: str
     rootseq: int
     rootref: str
-    names: list[str]
     owner: int
-
-
-class ErrorEvent(msgspec.Struct):
-    """kvs.namespace-NS-error."""
-
-    names: list[str]
-    errnum: int
 
 
 class Checkpoint(msgspec.Struct):

@@ -41,9 +41,9 @@ class Transaction:
     """A transaction that waits to be committed.
 
     Args:
-        name: as it appears in the events that tell its outcome.
-        msg: the request to answer here; None when it was relayed by another rank, or by this module itself.
-        outcome: gets the root that came of it, or the error: of one that this module itself makes.
+        name: as it appears in the event that tells of the new root.
+        msg: the request to answer, of a client or of another rank; None when this module itself makes it.
+        outcome: then gets the root that came of it, or the error.
     """
 
     __slots__ = ("edits", "flags", "msg", "name", "outcome")

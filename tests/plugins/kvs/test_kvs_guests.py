@@ -77,6 +77,35 @@ def test_one_that_is_there_is_gone_on_with(pair: Instance) -> None:
     end(handle, "job-5", "ended\n")
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_others_are_told_of_one_from_when_somebody_asks(pair: Instance, rank: int) -> None:
+    events, name = pair.handle(1), f"told-{rank}"
+    events.event_subscribe("kvs.namespace-")
+    for asks in (False, True):
+        begin(events, name, "begun\n")
+        kvs.commit(events, txn=KVSTxn().put("a", 1), namespace=name)
+        if asks:
+            assert kvs.getroot(pair.handle(rank), name)["rootseq"] == 2
+        kvs.commit(events, txn=KVSTxn().put("a", 2), namespace=name)
+        end(events, name, "ended\n")
+    told = iter(lambda: events.event_recv().topic.removeprefix(f"kvs.namespace-{name}-"), "removed")
+    assert [what for what in told if "primary" not in what] == ["setroot", "setroot"]
+
+
+def test_a_watch_sees_all_that_a_job_writes(pair: Instance) -> None:
+    handle = pair.handle(1)
+    begin(handle, "job-7", "0")
+    watch = kvs.watch_async(handle, "exec.eventlog", namespace="job-7")
+    seen = [bytes(watch.value())]
+    for n in "123":
+        kvs.commit(pair.handle(), txn=KVSTxn().append("exec.eventlog", n), namespace="job-7")
+    while seen[-1] != b"0123":
+        watch.reset()
+        seen.append(bytes(watch.value()))
+    end(handle, "job-7", "")
+    assert all(b"0123".startswith(value) for value in seen)
+
+
 def test_while_there_is_no_room_nothing_is_done(pair: Instance) -> None:
     handle = pair.handle()
     begin(handle, "job-6", "begun\n")
