@@ -35,11 +35,11 @@ class _Request(NamedTuple):
     """What a shell asks for at start, all at once.
 
     Attributes:
-        lookup: of its job. enclosing: a path, or the request for it. ready: its service is registered, and its events
-            are subscribed to.
+        lookup: of its job; None when it was told. enclosing: a path, or the request for it. ready: its service is
+            registered, and its events are subscribed to.
     """
 
-    lookup: RPC
+    lookup: RPC | None
     enclosing: RPC | str
     ready: Future
 
@@ -49,36 +49,37 @@ def preload() -> PluginHost:
     return stack.build()
 
 
-def main(argv: list[str] | None = None, plugins: PluginHost | None = None) -> int:
+def main(argv: list[str] | None = None, plugins: PluginHost | None = None, brief: dict[str, Any] | None = None) -> int:
     """Run a shell and give its exit code.
 
     Args:
         argv: arguments without the program's name.
         plugins: the plugin stack when it was built before.
+        brief: {J, R} of its job, as `job-info.lookup` gives them, from who launches it; {} or None when it has to ask.
     """
     args = _parse(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(args, plugins or stack.build())
+        return _run(args, plugins or stack.build(), brief or {})
     except (JobError, FluxError, PluginError, OSError) as exc:
         sys.stderr.write(f"flux-shell: FATAL: {exc}\n")
         return 1
 
 
-def _run(args: _Args, plugins: PluginHost) -> int:
+def _run(args: _Args, plugins: PluginHost, brief: dict[str, Any]) -> int:
     if args.options.standalone:
         job = Job(args.jobid, _load(args.jobspec, "--jobspec"), _load(args.resources, "--resources"))
         return Shell(job, plugins, None, args.options).run()
     with Flux(reconnect=math.inf if args.options.reconnect else 0) as flux:
-        request = _ask(flux, args.jobid)
-        job = _job(args, request.lookup.get())
+        request = _ask(flux, args.jobid, brief)
+        job = _job(args, brief if request.lookup is None else request.lookup.get())
         rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
         shell = Shell(job, plugins, flux, args.options, rank, _path(request.enclosing))
         request.ready.get()
         return shell.run()
 
 
-def _ask(flux: Flux, jobid: int) -> _Request:
-    lookup = flux.rpc("job-info.lookup", {"id": jobid, "keys": ["J", "R"], "flags": 1})
+def _ask(flux: Flux, jobid: int, brief: dict[str, Any]) -> _Request:
+    lookup = None if brief else flux.rpc("job-info.lookup", {"id": jobid, "keys": ["J", "R"], "flags": 1})
     told = _told_path(jobid)
     enclosing = flux.rpc("attr.get", {"name": "jobid-path"}) if told is None else told
     service = f"{os.getuid()}-shell-{fluid.encode(jobid, 'f58plain')}"

@@ -1,9 +1,10 @@
 """The warm parent of job shells: everything a shell needs is imported here once, and each shell is a fork of it.
 
-It has no thread, no event loop, no connection and no open file but its socket. Whoever owns the other end asks for
-a shell with {seq, argv, set, unset, cwd} and three descriptors, hears {seq, pid} or {seq, errno, text} at once, and
-{pid, status} when that shell has ended. Set and unset are what the shell's environment has otherwise than this
-process's. Messages are JSON after a 4-byte big-endian length. It ends with its owner.
+It has no thread, no event loop, no connection and no open file but its socket. Whoever owns the other end asks for a
+shell with {seq, argv, set, unset, cwd, brief} and three descriptors, hears {seq, pid} or {seq, errno, text} at once,
+and {pid, status} when that shell has ended. Set and unset are what the shell's environment has otherwise than this
+process's, brief is what it need not ask for (`flux_shell.main`). Messages are JSON after a 4-byte big-endian length.
+It ends with its owner.
 When other code is installed than it has imported, it executes itself anew; its shells stay its children.
 """
 
@@ -216,7 +217,7 @@ def _become_shell(request: dict[str, Any], fds: list[int], plugins: PluginHost |
         _take_on(request, fds)
         from flux_shell.main import main
 
-        code = main(request["argv"][1:], plugins)
+        code = main(request["argv"][1:], plugins, request["brief"])
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except BaseException:

@@ -42,7 +42,8 @@ from flux_shell import warm
 ours, theirs = socket.socketpair()
 null = os.open(os.devnull, os.O_RDWR)
 for seq in range(20):
-    body = json.dumps({"seq": seq, "argv": ["flux-shell", "--help"], "set": {}, "unset": [], "cwd": None}).encode()
+    request = {"seq": seq, "argv": ["flux-shell", "--help"], "set": {}, "unset": [], "cwd": None, "brief": {}}
+    body = json.dumps(request).encode()
     socket.send_fds(ours, [len(body).to_bytes(4, "big") + body], [null] * 3)
 if not os.fork():
     ours.close()

@@ -130,8 +130,8 @@ class JobExec(Module):
         shell = (system.get("exec") or {}).get("job_shell") or self.settings.job_shell
         path = f"{self._jobid_path}/{encode_id(run.id)}"
         env = {**self._environment, "FLUX_KVS_NAMESPACE": run.guest.namespace, "FLUX_JOB_ID_PATH": path}
-        name, is_present = str(run.id), self._presence.__contains__
-        return Shells(self.flux, self.settings.service, [shell, name], env, name, run, is_present)
+        cmdline, is_present = [shell, str(run.id)], self._presence.__contains__
+        return Shells(self.flux, self.settings.service, cmdline, env, job, run, is_present)
 
     def forget(self, run: Run) -> None:
         """A job has no shells any more; its namespace is still to be kept."""

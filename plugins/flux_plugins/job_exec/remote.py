@@ -45,8 +45,9 @@ class RemoteShell:
         self._delay = FIRST_DELAY
 
     def launch(self) -> None:
-        self._received, self._broken = 0, None
-        self._send("exec", self._shells.request)
+        if not self._over:
+            self._received, self._broken = 0, None
+            self._send("exec", self._shells.request)
 
     def take_over(self, started: bool) -> None:
         """Follow a shell that another service launched; launch it when it never was, unless it is known to be."""

@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flux.core.aio import AsyncFlux
+from flux.errors import FluxError
+from flux.job.fluid import encode as encode_id
+from flux.kvs.requests import Lookup, lookup_async
 from flux_plugins.job_exec.remote import HEIR, OUTPUT_WINDOW, RemoteShell
 
 __all__ = ["Listener", "Shells", "shell_environment"]
 
 _STDOUT_AND_STDERR = 3
+_LONGEST_BRIEF = 1 << 18
+"""Characters of J sent to all shells of a job together: those of a larger job ask the brokers beside them."""
 _NOT_FOR_SHELLS = ("PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT", "FLUX_PROXY_REMOTE", "FLUX_KVS_NAMESPACE")
 
 
@@ -39,7 +44,7 @@ class Shells:
 
     Args:
         service: the subprocess server. cmdline, env: of each shell. name: unique to the job.
-        is_present: whether a rank is part of the instance, as far as is known.
+        job: its id and R. is_present: whether a rank is part of the instance, as far as is known.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Shells:
         service: str,
         cmdline: list[str],
         env: dict[str, str],
-        name: str,
+        job: Mapping[str, Any],
         listener: Listener,
         is_present: Callable[[int], bool],
     ) -> None:
@@ -63,16 +68,36 @@ class Shells:
             "flags": _STDOUT_AND_STDERR,
             "local_flags": 0,
             "output_window": OUTPUT_WINDOW,
-            "resumable": name,
+            "resumable": str(job["id"]),
             "heir": HEIR,
+            "quiet": True,
         }
+        self._job = job
         self._shells: dict[int, RemoteShell] = {}
 
     def launch(self, ranks: Sequence[int]) -> None:
         """Start a shell on each rank."""
         for rank in ranks:
             self._shells[rank] = RemoteShell(self, rank)
-            self._shells[rank].launch()
+        if "/" in self.request["cmd"]["cmdline"][0]:
+            self._launch()
+        else:
+            jobspec = lookup_async(self.flux, f"{encode_id(self._job['id'], 'kvs')}.J", namespace="primary")
+            jobspec.then(self._brief)
+
+    def _brief(self, jobspec: Lookup) -> None:
+        """Tell the shells what they would ask for; where that cannot be had they will say so."""
+        try:
+            signed = jobspec.value().decode()
+        except (FluxError, UnicodeDecodeError):
+            signed = ""
+        if 0 < len(signed) * len(self._shells) <= _LONGEST_BRIEF:
+            self.request["brief"] = {"J": signed, "R": self._job["R"]}
+        self._launch()
+
+    def _launch(self) -> None:
+        for shell in self._shells.values():
+            shell.launch()
 
     def resume(self, ranks: Sequence[int], started: bool, _began: float) -> None:
         """Take over shells that another execution service launched, or was about to.

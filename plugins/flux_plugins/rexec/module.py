@@ -135,7 +135,7 @@ class Rexec(Module):
         warm = self._warm_parent(req.cmd.cmdline[0], req)
         try:
             if warm is not None:
-                warm.launch(process, env)
+                warm.launch(process, env, req.brief)
             else:
                 self._spawn(process, env, _message_channels(req))
         except FluxError as exc:
@@ -186,7 +186,7 @@ class Rexec(Module):
     def _foreground(self, msg: Message, req: ExecRequest) -> Foreground:
         if not req.resumable:
             return Foreground(self, msg, req.flags, req.output_window)
-        listener = Resumable(self, msg, req.flags, req.output_window, req.resumable, req.heir)
+        listener = Resumable(self, msg, req)
         self.resumables.add(listener)
         return listener
 

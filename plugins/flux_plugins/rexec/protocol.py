@@ -69,6 +69,8 @@ class ExecRequest(Struct):
             for signatures is the server of a job's shells.
         resumable: a name by which the client may take the request up again with `resume`; needs an output_window.
         heir: with resumable: the process does not end with its client, and whoever names this heir may resume.
+        quiet: with resumable: the end of a stream is told only together with its last data.
+        brief: what a program of a warm parent may take from here instead of asking for it; others are not told.
     """
 
     cmd: Command = field(default_factory=lambda: Command([]))
@@ -77,6 +79,8 @@ class ExecRequest(Struct):
     output_window: int = 0
     resumable: str = ""
     heir: str = ""
+    quiet: bool = False
+    brief: dict[str, Any] = {}
     signature: str = ""
 
 

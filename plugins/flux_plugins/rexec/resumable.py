@@ -17,6 +17,7 @@ from flux_plugins.rexec.replies import Foreground
 
 if TYPE_CHECKING:
     from flux_plugins.rexec.module import Rexec
+    from flux_plugins.rexec.protocol import ExecRequest
 
 __all__ = ["Resumable", "Resumables"]
 
@@ -34,13 +35,14 @@ class Resumable(Foreground):
     """Listener of an exec request with `resumable`: at most `window` bytes of output are kept.
 
     Args:
-        heir: who may take it up when the client is gone; the process lives on till then. "" for nobody.
+        req: with the name, and the heir, who may take it up when the client is gone; the process lives on till then.
     """
 
-    def __init__(self, server: Rexec, msg: Message, flags: int, window: int, name: str, heir: str) -> None:
-        super().__init__(server, msg, flags, window)
-        self.key = (heir or self.sender, name)
-        self._heir = heir
+    def __init__(self, server: Rexec, msg: Message, req: ExecRequest) -> None:
+        super().__init__(server, msg, req.flags, req.output_window)
+        self.key = (req.heir or self.sender, req.resumable)
+        self._heir = req.heir
+        self._quiet = req.quiet
         self._orphan = False
         self._kept: deque[_Output] = deque()
         self._sent = self._credit = self._pid = 0
@@ -56,6 +58,8 @@ class Resumable(Foreground):
         super().on_failed(process, error)
 
     def on_output(self, process: Process, stream: str, data: bytes, eof: bool) -> None:
+        if self._quiet and not data:
+            return
         self._kept.append(_Output(stream, data, eof))
         self._sent += 1
         super().on_output(process, stream, data, eof)

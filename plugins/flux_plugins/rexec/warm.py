@@ -2,10 +2,10 @@
 
 Each is an interpreter of its own rather than a fork of the broker: what forking costs grows with all that is mapped.
 The program is named by an option ("pkg.module:function"), so that this plugin knows of none. The function gets a
-connected stream socket and serves it. Each request is a 4-byte big-endian length and a JSON object
-{seq, argv, set, unset, cwd}, with the program's stdin, stdout and stderr passed along (SCM_RIGHTS); set and unset are
-what its environment has otherwise than the parent's. Answers have the same form: {seq, pid} or {seq, errno, text}, and
-{pid, status} once that process has ended.
+connected stream socket and serves it. Each request is a 4-byte big-endian length and a JSON object {seq, argv, set,
+unset, cwd, brief}, with the program's stdin, stdout and stderr passed along (SCM_RIGHTS); set and unset are what its
+environment has otherwise than the parent's, brief is for the program. Answers have the same form: {seq, pid} or {seq,
+errno, text}, and {pid, status} once that process has ended.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class WarmParent:
 
     # -- requests
 
-    def launch(self, process: Process, env: Mapping[str, str]) -> None:
+    def launch(self, process: Process, env: Mapping[str, str], brief: Mapping[str, Any]) -> None:
         """Fork the program for a process; it is told `started` and `exited`, or `failed`."""
         self.start()
         self._seq += 1
@@ -144,6 +144,7 @@ class WarmParent:
             "set": {name: value for name, value in env.items() if own.get(name) != value},
             "unset": [name for name in own if name not in env],
             "cwd": command.cwd,
+            "brief": brief,
         }
         self._starting[self._seq] = process
         self._out.append((pack(request), process.plumbing.stdio))

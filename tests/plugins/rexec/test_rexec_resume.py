@@ -94,3 +94,13 @@ def test_a_process_whose_client_has_left_is_not_kept(rexec: Instance, handle: fl
         pid = read(start(other, "sleep 300", resumable="left"), 1)[0]["pid"]
     while any(process["pid"] == pid for process in handle.rpc("rexec.list").get()["procs"]):
         handle.rpc("rexec.ping", {}).get()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_end_of_a_stream_may_go_untold(handle: flux.Flux, quiet: bool) -> None:
+    script = "echo said; exec >&-; echo failed >&2; exit 3"
+    answers = read(start(handle, script, resumable=f"quiet-{quiet}", quiet=quiet))
+    ends = [answer["io"]["stream"] for answer in answers if answer["type"] == "output" and answer["io"].get("eof")]
+    assert sorted(ends) == ([] if quiet else ["stderr", "stdout"])
+    assert text(answers) == b"said\nfailed\n"
+    assert [answer["status"] >> 8 for answer in answers if answer["type"] == "finished"] == [3]
