@@ -34,7 +34,7 @@ _RIGHTS_SPACE = socket.CMSG_SPACE(3 * array.array("i").itemsize)
 
 
 _SHELLS = "FLUX_SHELL_WARM_CHILDREN"  # process ids of its shells, for the parent that it executes in its own place
-_PAUSE = 500  # milliseconds without a request or an end, after which there is time to rehearse
+_PAUSE = 500  # milliseconds without a shell or a request, after which there is time to rehearse
 _HASTE = 16  # shells forked without such a pause, after which the others wait until it has rehearsed: it soon pays
 _GC_THRESHOLD = (20_000, 20, 50)  # a collection touches, and so copies, what the shell shares with its parent
 
@@ -114,7 +114,7 @@ class WarmParent:
 
     def run(self) -> None:
         while True:
-            if self._is_hasty and (self._forked >= _HASTE or not self._poll.poll(_PAUSE)):
+            if self._is_hasty and self._may_rehearse():
                 self._is_hasty = False
                 self._plugins = preload()
             for fd, _events in self._poll.poll():
@@ -125,6 +125,10 @@ class WarmParent:
                     self._renew()
                 if not self._request():
                     return
+
+    def _may_rehearse(self) -> bool:
+        """It has forked enough to do so whatever comes; or there is a pause, in which it disturbs no job here."""
+        return self._forked >= _HASTE or not (self._children or self._poll.poll(_PAUSE))
 
     def _can_renew(self) -> bool:
         """True when what is installed now can be imported and still knows what this owner says; else the present code

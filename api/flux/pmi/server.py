@@ -192,7 +192,8 @@ class PMIServer:
     def _end_barrier(self, error: str) -> list[Reply]:
         ranks, self._in_barrier = sorted(self._in_barrier), set()
         outcome = {"rc": -1, "msg": _words(error)} if error else {"rc": 0}
-        return [(rank, format_line("barrier_out", **outcome)) for rank in ranks]
+        line = format_line("barrier_out", **outcome)
+        return [(rank, line) for rank in ranks]
 
     def _finalize(self, rank: int, fields: Fields) -> list[Reply]:
         self.finalized.add(rank)

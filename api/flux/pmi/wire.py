@@ -12,12 +12,8 @@ __all__ = ["MAX_LINE", "LineBuffer", "WireError", "format_line", "parse_line"]
 MAX_LINE = 1 << 16
 """Longest line accepted, in bytes; keys and values have tighter limits of their own (get_maxes)."""
 
-_KEY = re.compile(r"[ \t]*([^ \t=]+)=")
-_WORD = re.compile(r"[^ \t]*")
-# Both may hold blanks.  A value is last on its line; some servers put a message before one.
-_VALUE = re.compile(r".*", re.DOTALL)
-_MESSAGE = re.compile(r".*?(?=[ \t]+(?:value|port|rc)=|$)", re.DOTALL)
-_PATTERNS = {"value": _VALUE, "msg": _MESSAGE}
+# A value and a message may hold blanks.  A value is last on its line; some servers put a message before one.
+_FIELD = re.compile(r"[ \t]*(?:(value)=(.*)|(msg)=(.*?(?=[ \t]+(?:value|port|rc)=|$))|([^ \t=]+)=([^ \t]*))", re.DOTALL)
 
 
 class WireError(ValueError):
@@ -42,13 +38,14 @@ def format_line(cmd: str, **fields: object) -> str:
 
     ValueError when a field cannot be written: a newline anywhere, a blank in a word.
     """
-    words = {"cmd": cmd, **{k: str(v) for k, v in fields.items()}}
-    last = [words.pop(key) for key in ("value",) if key in words]
-    for key, word in words.items():
-        if key != "msg" and not _WORD.fullmatch(word):
+    last = f" value={fields.pop('value')}" if "value" in fields else ""
+    pairs = []
+    for key, field in (("cmd", cmd), *fields.items()):
+        word = str(field)
+        if key != "msg" and (" " in word or "\t" in word):
             raise ValueError(f"PMI {key} must not contain blanks: {word!r}")
-    pairs = [f"{key}={word}" for key, word in words.items()] + [f"value={text}" for text in last]
-    line = " ".join(pairs)
+        pairs.append(f"{key}={word}")
+    line = " ".join(pairs) + last
     if "\n" in line:
         raise ValueError(f"PMI message must not contain a newline: {line[:80]!r}")
     return line + "\n"
@@ -72,12 +69,10 @@ class LineBuffer:
 def _fields(text: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     pos = 0
-    while text[pos:].strip(" \t"):
-        key = _KEY.match(text, pos)
-        if key is None:
-            raise WireError(f"PMI message with a word that is not key=value: {text[pos : pos + 80]!r}")
-        value = _PATTERNS.get(key[1], _WORD).match(text, key.end())
-        assert value is not None  # every pattern matches the empty string
-        fields[key[1]] = value[0]
-        pos = value.end()
+    while field := _FIELD.match(text, pos):
+        value = field.lastindex or 0
+        fields[field[value - 1]] = field[value]
+        pos = field.end()
+    if text[pos:].strip(" \t"):
+        raise WireError(f"PMI message with a word that is not key=value: {text[pos : pos + 80]!r}")
     return fields
