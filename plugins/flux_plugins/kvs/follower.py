@@ -50,6 +50,8 @@ class Follower:
             raise Unknown(name)
         return namespace
 
+    newest = open
+
     # -- learning of a namespace
 
     async def fetch(self, name: str) -> None:

@@ -1,7 +1,8 @@
 """Namespaces of jobs (RFC 16, guest namespace), each begun and ended with one request: every job needs both.
 
 What is put in the job's directory is patient: a busy instance commits there all the time, so that it costs no commit
-of its own. Whatever is committed later, such as the event that tells of the job's start, is not seen before it.
+of its own. Whatever is committed later, such as the event that tells of the job's start, is not seen before it. So are
+the first events of the namespace, which go with what the shell writes, or are committed when somebody looks.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["begin_guest", "end_guest"]
 
+_PATIENCE, _UNSEEN_PATIENCE = 0.02, 1.0
+"""Seconds that what is put in the job's directory, and in a namespace that nobody looks at, waits for other commits."""
 
-async def begin_guest(leader: Leader, req: Guest) -> None:
-    """Make the namespace unless it is there, commit the first ops in it, and have it linked in the job's directory.
+
+def begin_guest(leader: Leader, req: Guest) -> None:
+    """Make the namespace unless it is there, have the first ops committed in it, and it linked in the job's directory.
 
     FluxError ENOSPC, with nothing done, where there is no room; what `check_ops` raises.
     """
@@ -35,8 +39,10 @@ async def begin_guest(leader: Leader, req: Guest) -> None:
         empty = treeobj.blobref(treeobj.EMPTY_DIR, leader.kvs.hash_name)
         leader.add(req.namespace, empty, req.owner, flags=0, told=False)
     link = _put(leader, req.key, treeobj.symlink(".", req.namespace))
-    link.add_done_callback(partial(_linked, leader, req.key))
-    await leader.make(leader.open(req.namespace), edits)
+    namespace = leader.open(req.namespace)
+    first = leader.make(namespace, edits, patience=0 if namespace.told else _UNSEEN_PATIENCE)
+    for made, what in ((link, "link"), (first, "first events")):
+        made.add_done_callback(partial(_check, leader, f"{what} of the namespace of a job", req.key))
 
 
 async def end_guest(leader: Leader, req: Guest) -> None:
@@ -52,10 +58,10 @@ async def end_guest(leader: Leader, req: Guest) -> None:
 
 def _put(leader: Leader, key: str, entry: TreeObj) -> asyncio.Future[dict[str, Any]]:
     edits = [Edit(split_key(key), entry, append=False)]
-    return leader.make(leader.open(KVS_PRIMARY_NAMESPACE), edits, patient=True)
+    return leader.make(leader.open(KVS_PRIMARY_NAMESPACE), edits, patience=_PATIENCE)
 
 
-def _linked(leader: Leader, key: str, link: asyncio.Future[dict[str, Any]]) -> None:
-    error = link.exception()
+def _check(leader: Leader, what: str, key: str, made: asyncio.Future[dict[str, Any]]) -> None:
+    error = made.exception()
     if error is not None:
-        leader.kvs.log.error("the namespace of a job is not linked", key=key, error=str(error))
+        leader.kvs.log.error("not committed", what=what, key=key, error=str(error))

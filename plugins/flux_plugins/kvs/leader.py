@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Leader"]
 
 _STORES_AT_ONCE = 8
-_PATIENCE = 0.02
-"""Seconds that a patient transaction waits for others to be merged with."""
 
 
 class Leader:
@@ -137,6 +135,14 @@ class Leader:
             raise FluxError(errno.ENOTSUP, f"there is no namespace {name!r}")
         return namespace
 
+    def newest(self, name: str) -> Namespace:
+        """To read: what is patient in a namespace that nobody is told of is committed first. FluxError ENOTSUP."""
+        namespace = self.open(name)
+        if namespace.queue and not namespace.told:
+            self._commit_queued(namespace)
+            self._commit_ready()
+        return namespace
+
     def create(self, name: str, rootref: str, owner: int, flags: int) -> None:
         """Make a namespace, and tell everyone. FluxError EEXIST, or EINVAL for a name or root that is none."""
         self.add(name, rootref, owner, flags, told=True)
@@ -190,21 +196,22 @@ class Leader:
         if not namespace.busy:
             self._schedule(namespace)
 
-    def make(self, namespace: Namespace, edits: list[Edit], patient: bool = False) -> asyncio.Future[dict[str, Any]]:
+    def make(self, namespace: Namespace, edits: list[Edit], patience: float = 0) -> asyncio.Future[dict[str, Any]]:
         """Commit a transaction of this module's own; gives the root to come. It is made even where there is no room.
 
-        A patient one goes with the next commit of its namespace, or after some milliseconds without any.
+        Args:
+            patience: seconds that it waits for another commit of its namespace to go with.
         """
         loop = self.kvs.flux.loop
         outcome: asyncio.Future[dict[str, Any]] = loop.create_future()
         transaction = Transaction(self.next_name(), edits, 0, None, outcome)
-        if not patient:
+        if not patience:
             self._enqueue(namespace, transaction)
             return outcome
         namespace.queue.append(transaction)
         self._patient.add(outcome)
         outcome.add_done_callback(self._patient.discard)
-        loop.call_later(_PATIENCE, self._lose_patience, namespace, outcome)
+        loop.call_later(patience, self._lose_patience, namespace, outcome)
         return outcome
 
     def _lose_patience(self, namespace: Namespace, outcome: asyncio.Future[dict[str, Any]]) -> None:

@@ -108,7 +108,7 @@ class Kvs(Module):
         return self._open(name, userid, rolemask).rootref
 
     def _open(self, name: str, userid: int, rolemask: int) -> Namespace:
-        namespace = self.known.open(name)
+        namespace = self.known.newest(name)
         may_use(namespace, userid, rolemask)
         return namespace
 
@@ -196,7 +196,8 @@ class Kvs(Module):
         guest = not msg.rolemask & ROLE_OWNER
         edits = check_ops(req.ops, guest)
         if self.leader is not None:
-            namespace = self._open(req.namespace, msg.userid, msg.rolemask)
+            namespace = self.leader.open(req.namespace)
+            may_use(namespace, msg.userid, msg.rolemask)
             transaction = Transaction(self.leader.next_name(), edits, req.flags, msg)
             _check_sync(transaction, req.namespace)
             self.leader.submit(namespace, transaction)
@@ -251,8 +252,8 @@ class Kvs(Module):
         return None
 
     @request("guest-begin", payload=Guest)
-    async def guest_begin(self, msg: Message, req: Guest) -> Any:
-        return await (self._ask_leader(msg) if self.leader is None else begin_guest(self.leader, req))
+    def guest_begin(self, msg: Message, req: Guest) -> Any:
+        return self._ask_leader(msg) if self.leader is None else begin_guest(self.leader, req)
 
     @request("guest-end", payload=Guest)
     async def guest_end(self, msg: Message, req: Guest) -> Any:

@@ -85,7 +85,7 @@ def test_others_are_told_of_one_from_when_somebody_asks(pair: Instance, rank: in
         begin(events, name, "begun\n")
         kvs.commit(events, txn=KVSTxn().put("a", 1), namespace=name)
         if asks:
-            assert kvs.getroot(pair.handle(rank), name)["rootseq"] == 2
+            assert kvs.getroot(pair.handle(rank), name)["rootseq"] == 1
         kvs.commit(events, txn=KVSTxn().put("a", 2), namespace=name)
         end(events, name, "ended\n")
     told = iter(lambda: events.event_recv().topic.removeprefix(f"kvs.namespace-{name}-"), "removed")
