@@ -38,6 +38,7 @@ def begin_guest(leader: Leader, req: Guest) -> None:
     if req.namespace not in leader.namespaces:
         empty = treeobj.blobref(treeobj.EMPTY_DIR, leader.kvs.hash_name)
         leader.add(req.namespace, empty, req.owner, flags=0, told=False)
+        leader.kvs.cache.put_dir(empty, treeobj.EMPTY_DIR)  # the last job's commit has taken it
     link = _put(leader, req.key, treeobj.symlink(".", req.namespace))
     namespace = leader.open(req.namespace)
     first = leader.make(namespace, edits, patience=0 if namespace.told else _UNSEEN_PATIENCE)

@@ -136,9 +136,13 @@ class Leader:
         return namespace
 
     def newest(self, name: str) -> Namespace:
-        """To read: what is patient in a namespace that nobody is told of is committed first. FluxError ENOTSUP."""
+        """To read: what is patient in a namespace that nobody is told of is committed first.
+
+        FluxError ENOTSUP; Missing when its root has to be loaded for that.
+        """
         namespace = self.open(name)
         if namespace.queue and not namespace.told:
+            self.kvs.cache.node(namespace.rootref)
             self._commit_queued(namespace)
             self._commit_ready()
         return namespace

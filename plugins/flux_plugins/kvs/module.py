@@ -230,7 +230,7 @@ class Kvs(Module):
         if self.leader is None:
             return self.fences.pass_on(msg, req)
         user = self.fences.user_of(msg, req)
-        self._open(req.namespace, *user)
+        may_use(self.leader.open(req.namespace), *user)
         self.fences.enter(msg, req, guest=not user.rolemask & ROLE_OWNER)
         return DEFERRED
 

@@ -92,6 +92,15 @@ def test_others_are_told_of_one_from_when_somebody_asks(pair: Instance, rank: in
     assert [what for what in told if "primary" not in what] == ["setroot", "setroot"]
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_first_events_are_seen_by_whoever_looks(pair: Instance, rank: int) -> None:
+    handle = pair.handle(rank)
+    for n in range(5):
+        begin(pair.handle(), f"first-{rank}-{n}", "begun\n")
+        pair.handle().rpc("kvs.dropcache").get()
+        assert value_in(handle, f"first-{rank}-{n}", "exec.eventlog") == b"begun\n"
+
+
 def test_a_watch_sees_all_that_a_job_writes(pair: Instance) -> None:
     handle = pair.handle(1)
     begin(handle, "job-7", "0")
