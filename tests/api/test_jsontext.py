@@ -49,7 +49,7 @@ def _python(script: str, stdin: bytes = b"") -> str:
 
 
 @settings(max_examples=5, deadline=None)
-@given(st.lists(VALUES, min_size=20))
+@given(st.lists(VALUES, min_size=4, max_size=8))
 def test_texts_are_read_and_written_without_msgspec(values: list[Any]) -> None:
     lines = _python(_AGAIN, b"".join(msgspec.json.encode(value) + b"\n" for value in values)).split("\n")[:-1]
     assert [msgspec.json.decode(line) for line in lines] == values
