@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,8 @@ class Follower:
         self.pending[name] = msg
         failpoint("kvs.relay")
         flux = self.kvs.flux
-        SteadyRPC(flux, lambda: flux.rpc("kvs.relaycommit", payload, nodeid=0)).then(self._relayed, name, namespace)
+        relayed = SteadyRPC(flux, lambda: flux.rpc("kvs.relaycommit", payload, nodeid=0), patience=math.inf)
+        relayed.then(self._relayed, name, namespace)
 
     def _relayed(self, answer: Future, name: str, namespace: str) -> None:
         if namespace in self._paused:

@@ -143,8 +143,12 @@ class Leader:
         namespace = self.open(name)
         if namespace.queue and not namespace.told:
             self.kvs.cache.node(namespace.rootref)
-            self._commit_queued(namespace)
-            self._commit_ready()
+            if namespace in self._ready:
+                self._ready.remove(namespace)
+            elif namespace.busy:
+                return namespace  # what its commit needs is being loaded
+            namespace.busy = True
+            self._commit([namespace])  # also where others wait for the content service
         return namespace
 
     def create(self, name: str, rootref: str, owner: int, flags: int) -> None:
@@ -245,8 +249,11 @@ class Leader:
         if self._storing >= _STORES_AT_ONCE:
             self._behind = True
             return
-        failpoint("kvs.commit")
         ready, self._ready = self._ready, []
+        self._commit(ready)
+
+    def _commit(self, ready: list[Namespace]) -> None:
+        failpoint("kvs.commit")
         updates: list[tuple[Namespace, RootUpdate]] = []
         blobs: dict[str, bytes] = {}
         for namespace in ready:
