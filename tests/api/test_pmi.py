@@ -35,6 +35,22 @@ def test_messages_round_trip(kvsname: str, key: str, value: str) -> None:
     assert parse_line(line.encode()) == parse_line(line)
 
 
+@given(
+    st.lists(
+        st.sampled_from(["put", "kvsname=", "key=k", "value=", "msg=", "a=b", " ", "\t", "=", "\r", "ƒ"]), max_size=9
+    )
+)
+def test_lines_mean_the_same_as_bytes_and_as_text(parts: list[str]) -> None:
+    line = " ".join(("cmd=put", *parts))
+    fields: list[object] = []
+    for form in (line, line.encode()):
+        try:
+            fields.append(parse_line(form))
+        except WireError as e:
+            fields.append(str(e))
+    assert fields[0] == fields[1]
+
+
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_message_or_a_wire_error(data: bytes) -> None:
     try:

@@ -127,7 +127,7 @@ class Reactor:
         for fd, events in ready:
             callback = self._fds.get(fd)
             if callback is not None:
-                callback(_from_epoll(events))
+                callback(_READY[events])
         self._run_timers()
         for _ in range(len(self._soon)):
             self._soon.popleft()()
@@ -193,3 +193,7 @@ def _from_epoll(events: int) -> int:
     if events & select.EPOLLERR:
         mask |= FLUX_POLLERR
     return mask
+
+
+_READY = tuple(_from_epoll(events) for events in range(2 * select.EPOLLHUP))
+"""What each answer of epoll stands for: looked up for every event there is."""

@@ -35,9 +35,9 @@ class _Refused(Exception):
 class PMIServer:
     """Serve PMI-1 to the processes ``ranks`` (default: all) of a program of ``size`` processes.
 
-    preput: keys there from the start.  universe_size: default ``size``.  on_abort is called with an Abort,
-    which also stays in ``self.abort``.  on_error is called with (rank, text) when a process breaks the protocol;
-    it gets an answer with rc=-1.  No input makes a method raise.
+    preput: keys there from the start; ValueError when a value has a newline.  universe_size: default ``size``.
+    on_abort is called with an Abort, which also stays in ``self.abort``.  on_error is called with (rank, text) when
+    a process breaks the protocol; it gets an answer with rc=-1.  No line makes a method raise.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class PMIServer:
         self.size = size
         self.kvsname = kvsname
         self.kvs: dict[str, str] = dict(preput or {})
+        if any("\n" in value for value in self.kvs.values()):
+            raise ValueError(f"a PMI value must not contain a newline: {self.kvs}")
         self.abort: Abort | None = None
         self.finalized: set[int] = set()
         self._ranks = frozenset(range(size) if ranks is None else ranks)
@@ -166,13 +168,13 @@ class PMIServer:
         if _size(value) >= self._maxes["vallen_max"]:
             raise _Refused(f"value of key '{key}' is longer than {self._maxes['vallen_max'] - 1} bytes")
         self.kvs[key] = self._new[key] = value
-        return [self._reply(rank, "put")]
+        return [(rank, _STORED)]
 
     def _get(self, rank: int, fields: Fields) -> list[Reply]:
         key = self._key(fields)
         if key not in self.kvs:
             raise _Refused(f"key '{key}' not found")
-        return [self._reply(rank, "get", value=self.kvs[key])]
+        return [(rank, f"{_FOUND}{self.kvs[key]}\n")]
 
     def _key(self, fields: Fields) -> str:
         kvsname, key = _field(fields, "kvsname"), _field(fields, "key")
@@ -245,6 +247,10 @@ _RESPONSES = {
     "lookup_name": "lookup_result",
 }
 
+# Lines that are answered by the thousand, made ready.
+_STORED = format_line("put_result", rc=0)
+_FOUND = format_line("get_result", rc=0, value="")[:-1]
+
 
 def _field(fields: Fields, name: str) -> str:
     if name not in fields:
@@ -265,4 +271,4 @@ def _words(text: str) -> str:
 
 
 def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogateescape"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))

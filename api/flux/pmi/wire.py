@@ -16,6 +16,10 @@ MAX_LINE = 1 << 16
 _FIELD = re.compile(r"[ \t]*(?:(value)=(.*)|(msg)=(.*?(?=[ \t]+(?:value|port|rc)=|$))|([^ \t=]+)=([^ \t]*))", re.DOTALL)
 
 
+# Most lines are a put, a get or a barrier written so: one match tells their fields, without a step for each.
+_USUAL = re.compile(rb"cmd=([^ \t]*)(?: kvsname=([^ \t]*) key=([^ \t]*)(?: value=(.*))?)?(?<![\r\n])\Z", re.DOTALL)
+
+
 class WireError(ValueError):
     """A line that is no PMI-1 message."""
 
@@ -25,6 +29,9 @@ def parse_line(line: str | bytes) -> dict[str, str]:
 
     Raises WireError when it is no message.
     """
+    usual = _USUAL.match(line) if isinstance(line, bytes) else None
+    if usual is not None:
+        return _decoded(*usual.groups())
     text = line.decode("utf-8", "surrogateescape") if isinstance(line, bytes) else line
     text = text.removesuffix("\n").removesuffix("\r")
     fields = _fields(text)
@@ -64,6 +71,16 @@ class LineBuffer:
         if max(len(line) for line in (*lines, self._rest)) > self._max:
             raise WireError(f"PMI message of more than {self._max} bytes")
         return [line.decode("utf-8", "surrogateescape") for line in lines]
+
+
+def _decoded(cmd: bytes, kvsname: bytes | None, key: bytes | None, value: bytes | None) -> dict[str, str]:
+    fields = {"cmd": cmd.decode("utf-8", "surrogateescape")}
+    if kvsname is not None and key is not None:
+        fields["kvsname"] = kvsname.decode("utf-8", "surrogateescape")
+        fields["key"] = key.decode("utf-8", "surrogateescape")
+    if value is not None:
+        fields["value"] = value.decode("utf-8", "surrogateescape")
+    return fields
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -85,13 +86,13 @@ class Pmi:
         ours = socket.socket(ours.family, ours.type, ours.proto, aside(ours.detach()))
         ours.setblocking(False)
         self._sockets[task.rank] = ours
-        shell.reactor.add_fd(ours.fileno(), FLUX_POLLIN, lambda _events, rank=task.rank: self._readable(rank))  # type: ignore[misc]
+        shell.reactor.add_fd(ours.fileno(), FLUX_POLLIN, partial(self._readable, task.rank, ours))
 
     # -- lines
 
-    def _readable(self, rank: int) -> None:
+    def _readable(self, rank: int, sock: socket.socket, _events: int) -> None:
         try:
-            data = self._sockets[rank].recv(4096)
+            data = sock.recv(4096)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -99,13 +100,21 @@ class Pmi:
         if not data:
             self._close(rank)
             return
-        *lines, self._partial[rank] = (self._partial.get(rank, b"") + data).split(b"\n")
+        server = self._server or self._serve()
+        *lines, rest = (self._partial.pop(rank, b"") + data).split(b"\n")
         for line in lines:
-            self._reply(self._pmi().on_line(rank, line))
-        if len(self._partial[rank]) > _LINE_MAX:
+            self._reply(server.on_line(rank, line))
+        if rest:
+            self._keep(rank, rest)
+        entries = server.take_exchange()
+        if entries is not None and self._exchange is not None:
+            self._exchange.enter(entries)
+
+    def _keep(self, rank: int, rest: bytes) -> None:
+        self._partial[rank] = rest
+        if len(rest) > _LINE_MAX:
             self._shell.log(LOG_WARNING, f"task {rank} sent a line of more than {_LINE_MAX} bytes", "pmi")
             self._close(rank)
-        self._contribute()
 
     def _reply(self, replies: list[Reply]) -> None:
         for rank, line in replies:
@@ -136,18 +145,17 @@ class Pmi:
 
     # -- the server, made when a task first speaks
 
-    def _pmi(self) -> PMIServer:
-        if self._server is None:
-            job = self._shell.job
-            self._server = PMIServer(
-                job.ntasks,
-                fluid.encode(job.id, "f58"),
-                self._preput(),
-                ranks=job.task_ranks(self._shell.rank),
-                vallen_max=_VALUE_MAX,
-                on_abort=self._abort,
-                on_error=lambda rank, text: self._shell.log(LOG_WARNING, f"task {rank}: {text}", "pmi"),
-            )
+    def _serve(self) -> PMIServer:
+        job = self._shell.job
+        self._server = PMIServer(
+            job.ntasks,
+            fluid.encode(job.id, "f58"),
+            self._preput(),
+            ranks=job.task_ranks(self._shell.rank),
+            vallen_max=_VALUE_MAX,
+            on_abort=self._abort,
+            on_error=lambda rank, text: self._shell.log(LOG_WARNING, f"task {rank}: {text}", "pmi"),
+        )
         return self._server
 
     def _preput(self) -> dict[str, str]:
@@ -178,13 +186,9 @@ class Pmi:
 
     # -- exchange at barriers
 
-    def _contribute(self) -> None:
-        entries = self._server.take_exchange() if self._server is not None else None
-        if entries is not None and self._exchange is not None:
-            self._exchange.enter(entries)
-
     def _exchanged(self, entries: dict[str, str], error: str) -> None:
-        self._reply(self._pmi().complete_exchange(entries, error))
+        if self._server is not None:
+            self._reply(self._server.complete_exchange(entries, error))
 
     @hookimpl
     def shell_lost(self, shell_rank: int) -> None:
