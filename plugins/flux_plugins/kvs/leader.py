@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from flux.rpc import RPC
     from flux_plugins.kvs.module import Kvs
 
-__all__ = ["Leader"]
+__all__ = ["STORES_AT_ONCE", "Leader"]
 
-_STORES_AT_ONCE = 8
+STORES_AT_ONCE = 8
+"""Batches of blobs on their way to the content service, while commits go on."""
 
 
 class Leader:
@@ -246,7 +247,7 @@ class Leader:
         self.kvs.flux.loop.call_soon(self._commit_ready)
 
     def _commit_ready(self) -> None:
-        if self._storing >= _STORES_AT_ONCE:
+        if self._storing >= STORES_AT_ONCE:
             self._behind = True
             return
         ready, self._ready = self._ready, []

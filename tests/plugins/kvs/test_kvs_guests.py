@@ -14,6 +14,7 @@ from flux import kvs
 from flux.constants import FLUX_KVS_TREEOBJ
 from flux.kvs import KVSTxn, treeobj
 from flux.testing import Instance, wait_for
+from flux_plugins.kvs.leader import STORES_AT_ONCE
 
 KEY = "job.x.guest"
 
@@ -146,3 +147,21 @@ def test_what_cannot_be_is_refused(pair: Instance) -> None:
         begin(handle, "job-8", "begun\n", key="")
     with raises(errno.EPROTO):
         begin(handle, "job-9", "begun\n", ops=[{"key": "a", "flags": 0, "dirent": {"type": "none"}}])
+
+
+def test_first_events_are_seen_while_content_is_far_behind(tmp_path: Path) -> None:
+    text = Path(STORE[0].partition("=")[2]).read_text()
+    composition = tmp_path / "held.toml"
+    held = Path(__file__).with_name("held_content.py")
+    composition.write_text(text.replace("[modules.content]", f"[modules.content]\nuse = '{held}'"))
+    with Instance(1, args=[f"--plugins={composition}"]) as running:
+        handle = running.handle()
+        handle.event_publish("content-held.hold")
+        for n in range(STORES_AT_ONCE):
+            kvs.commit(handle, txn=KVSTxn().put("n", n))
+        late = kvs.commit_async(handle, txn=KVSTxn().put("late", 1))
+        begin(handle, "job-1", "begun\n")
+        assert value_in(handle, "job-1", "exec.eventlog") == b"begun\n"
+        assert not late.is_ready()
+        handle.event_publish("content-held.release")
+        late.get()
