@@ -38,8 +38,12 @@ def value_in(handle: Any, namespace: str, key: str) -> bytes:
 
 
 def link(handle: Any) -> Any:
+    """What the job's key refers to; None when it is not there."""
     request = {"key": KEY, "flags": FLUX_KVS_TREEOBJ, "namespace": "primary"}
-    return handle.rpc("kvs.lookup", request).get()["val"]
+    try:
+        return handle.rpc("kvs.lookup", request).get()["val"]
+    except FileNotFoundError:
+        return None
 
 
 def begin(handle: Any, namespace: str, text: str, **more: Any) -> None:
