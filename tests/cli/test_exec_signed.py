@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,20 @@ def running(instance: Callable[..., Instance], home: Path, monkeypatch: pytest.M
     return running
 
 
-@pytest.fixture
-def job(running: Instance) -> Iterator[str]:
+@contextmanager
+def submitted(running: Instance) -> Iterator[str]:
     """A job whose shells ask for signatures."""
     jobid = running.run("flux", "submit", "-N2", "-o", "rexec.sign-required", "sleep", "1000").stdout.strip()
     running.run("flux", "job", "wait-event", "-p", "guest.exec.eventlog", jobid, "shell.start")
     yield jobid
     running.run("flux", "cancel", jobid)
     running.run("flux", "job", "wait-event", jobid, "clean")
+
+
+@pytest.fixture
+def job(running: Instance) -> Iterator[str]:
+    with submitted(running) as jobid:
+        yield jobid
 
 
 def service_of(job: str) -> str:
@@ -122,3 +129,18 @@ def test_what_is_not_signed_does_not_count(running: Instance, job: str) -> None:
 def test_without_a_key_there_is_a_hint(running: Instance, job: str, tmp_path: Path) -> None:
     result = running.run("flux", "exec", "-j", job, "true", input="", env={"HOME": str(tmp_path)})
     assert (result.returncode, "`flux keygen --sign` makes one" in result.stderr) == (1, True), result.stderr
+
+
+@pytest.mark.parametrize("allowed", ["munge", "curve"])
+def test_signatures_of_munge(instance: Callable[..., Instance], munge_socket: str, home: Path, allowed: str) -> None:
+    """Who asks signs as the instance's configuration says, and a shell takes what it allows."""
+    running = instance(size=2, env={"HOME": str(home)})
+    table = {"default-type": "munge", "allowed-types": [allowed], "munge": {"socket-path": munge_socket}}
+    running.handle().rpc("config.load", {"sign": table}).get()
+    with submitted(running) as job:
+        result = running.run("flux", "exec", "-l", "-j", job, "sh", "-c", "exit 3")
+    if allowed == "munge":
+        assert result.returncode == 3, result.stderr
+    else:
+        text = "signatures of type munge are not allowed here: sign.allowed-types"
+        assert (result.returncode, text in result.stderr) == (126, True), result.stderr

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,39 +12,16 @@ from flux.errors import FluxError
 from flux.job import JobspecV1, submit
 from flux.job.munge import sign, verify
 from flux.job.submit import envelope
-from flux.testing import Instance, wait_for
-
-needs_munge = pytest.mark.skipif(shutil.which("munged") is None, reason="munged is not installed")
+from flux.testing import Instance
 
 
-@pytest.fixture(scope="module")
-def socket() -> Iterator[str]:
-    """Where a MUNGE daemon of our own listens."""
-    with tempfile.TemporaryDirectory(prefix="munge-") as folder:
-        os.chmod(folder, 0o755)
-        key = Path(folder, "key")
-        key.write_bytes(os.urandom(1024))
-        key.chmod(0o600)
-        files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        options = [f"--{name}={folder}/{file}" for name, file in files.items()]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        daemon = subprocess.Popen(["munged", "--force", "--foreground", *options], **quiet)
-        try:
-            wait_for(lambda: Path(folder, "socket").exists(), timeout=30)
-            yield f"{folder}/socket"
-        finally:
-            daemon.terminate()
-            daemon.wait(30)
-
-
-@needs_munge
-def test_a_signature_says_who_signed_what(socket: str) -> None:
-    signature = sign(b"header.payload", socket)
+def test_a_signature_says_who_signed_what(munge_socket: str) -> None:
+    signature = sign(b"header.payload", munge_socket)
     assert "." not in signature
     for _ in range(2):  # whoever runs the job checks it again
-        assert verify(b"header.payload", signature, socket).userid == os.getuid()
+        assert verify(b"header.payload", signature, munge_socket).userid == os.getuid()
     with pytest.raises(FluxError, match="that of something else"):
-        verify(b"header.forged", signature, socket)
+        verify(b"header.forged", signature, munge_socket)
 
 
 def test_without_a_daemon_there_is_a_reason() -> None:
@@ -56,15 +29,14 @@ def test_without_a_daemon_there_is_a_reason() -> None:
         sign(b"text", "/nonexistent/socket")
 
 
-@needs_munge
-def test_signed_jobs_are_taken_and_forged_ones_refused(instance: Callable[..., Instance], socket: str) -> None:
+def test_signed_jobs_are_taken_and_forged_ones_refused(instance: Callable[..., Instance], munge_socket: str) -> None:
     handle = instance(size=1).handle()
     jobspec = JobspecV1.from_command(["true"]).dumps().encode()
 
     def submit_signed(userid: int, **table: Any) -> int:
-        handle.rpc("config.load", {"sign": {"munge": {"socket-path": socket}, **table}}).get()
+        handle.rpc("config.load", {"sign": {"munge": {"socket-path": munge_socket}, **table}}).get()
         text = envelope(jobspec, userid, b"munge")
-        return int(submit(handle, f"{text.decode()}.{sign(text, socket)}", pre_signed=True))
+        return int(submit(handle, f"{text.decode()}.{sign(text, munge_socket)}", pre_signed=True))
 
     try:
         assert submit_signed(os.getuid()) > 0
@@ -72,7 +44,7 @@ def test_signed_jobs_are_taken_and_forged_ones_refused(instance: Callable[..., I
             submit_signed(os.getuid() + 1)
         with pytest.raises(PermissionError, match=r"older than sign\.max-ttl"):
             submit_signed(os.getuid(), **{"max-ttl": 0})
-        forged = f"{envelope(b'{}', os.getuid(), b'munge').decode()}.{sign(b'other', socket)}"
+        forged = f"{envelope(b'{}', os.getuid(), b'munge').decode()}.{sign(b'other', munge_socket)}"
         with pytest.raises(FluxError, match="that of something else"):
             submit(handle, forged, pre_signed=True)
     finally:
