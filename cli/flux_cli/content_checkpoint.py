@@ -49,14 +49,14 @@ def _update_arguments(parser: Parser) -> None:
 
 def _update(args: argparse.Namespace) -> int:
     from flux.content import digest_of
+    from flux.kvs.roots import put_checkpoint
 
     with open_flux() as handle:
         modules = handle.rpc("module.list").get()["mods"]
         if any(module["name"] == "kvs" for module in modules):
             die("unload the kvs module first: it would put its own root on record after this one")
         digest_of(args.blobref)
-        value = {"version": 1, "rootref": args.blobref, "sequence": 0, "timestamp": time.time()}
-        handle.rpc("content.checkpoint-put", {"value": value}, nodeid=0).get()
+        put_checkpoint(handle, args.blobref)
     return 0
 
 

@@ -55,13 +55,14 @@ def test_interval_runs_where_and_how_it_was_told(cron: Cron, running: Instance, 
     line = f"pwd > {out}; echo $MARK >> {out}; flux getattr rank >> {out}; echo noted; echo bad >&2"
     env = {"MARK": "mark"}
     result = cron("interval", "-n", "it", "-c1", "-E", "-d", str(tmp_path), "-o", "rank=1", "0.05s", line, env=env)
-    found = finished(cron, created(result))
+    id = created(result)
+    found = finished(cron, id)
     assert out.read_text() == f"{tmp_path}\nmark\n1\n"
     assert (found["name"], found["stopped"], found["stats"]["count"]) == ("it", True, 1)
     assert [task["state"] for task in found["tasks"]] == ["Exited"]
     log = running.run("flux", "dmesg").stdout
-    assert 'cron.info[0]: cron-1[it]: rank=1: "noted"' in log
-    assert 'cron.err[0]: cron-1[it]: rank=1: "bad"' in log
+    assert f'cron.info[0]: cron-{id}[it]: rank=1: "noted"' in log
+    assert f'cron.err[0]: cron-{id}[it]: rank=1: "bad"' in log
 
 
 def test_events(cron: Cron, running: Instance) -> None:
@@ -89,7 +90,8 @@ def test_failures_stop(cron: Cron, options: str, line: str, state: str, status: 
     id = created(cron("interval", "-o", options, "-a", "0.01", "0.1", line))
     found = finished(cron, id)
     assert (found["stopped"], found["tasks"][0]["state"]) == (True, state)
-    assert any(status in row and "Stopped" in row for row in cron("list").stdout.splitlines() if f" {id} " in row)
+    (row,) = (row for row in cron("list").stdout.splitlines() if row.split()[0] == id)
+    assert status in row and "Stopped" in row
     assert cron("start", id).stdout == f"Started cron-{id}\n"
     cron("delete", "--kill", id)
 

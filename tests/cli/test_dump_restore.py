@@ -14,7 +14,7 @@ from flux import kvs
 from flux.constants import FLUX_KVS_TREEOBJ
 from flux.content import store_async
 from flux.kvs import KVSTxn, treeobj
-from flux.testing import Instance
+from flux.testing import Instance, wait_for
 
 STORE = [f"--plugins={Path(__file__).parents[1] / 'plugins' / 'kvs' / 'store.toml'}"]
 LONG = bytes(range(256)) * 20
@@ -97,7 +97,7 @@ def test_archives_of_others_are_taken(running, handle, tmp_path):
         directory = tarfile.TarInfo("a")
         directory.type = tarfile.DIRTYPE
         archive.addfile(directory)
-    flux(running, "restore", "--key=new", "-", stdin=path.open("rb"))
+    flux(running, "restore", "--key=new", "-", stdin=path.open("rb"), rank=1)
     assert kvs.lookup_async(handle, "new.a.b").value() == b"1"
     assert kvs.lookup_async(handle, "new.c").value() == LONG
 
@@ -106,7 +106,7 @@ def test_long_values_can_be_passed_over(running, handle, tmp_path):
     fill(handle)
     path = str(tmp_path / "out.tar")
     flux(running, "dump", path)
-    done = flux(running, "restore", "--size-limit=1k", "--key=new", path)
+    done = flux(running, "restore", "--size-limit=1k", "--key=new", path, rank=1)
     assert "a.long: 5120 bytes" in done.stderr
     assert (kvs.exists(handle, "new.a.long"), kvs.exists(handle, "new.a.b")) == (False, True)
 
@@ -138,6 +138,11 @@ def test_a_checkpoint_is_dumped_and_restored_without_a_kvs(running, handle, tmp_
     for module in ("kvs", "kvs-watch"):
         flux(running, "module", "load", module)
     assert kvs.getroot(running.handle(0))["rootref"] == rootref
+    wait_for(
+        lambda: kvs.getroot(handle)["rootref"] == rootref, what="rank 1 told of the root, though its own was later"
+    )
+    kvs.commit(handle, txn=KVSTxn().put("later", 2))
+    assert kvs.get(handle, "later") == 2
 
 
 def test_a_restore_needs_a_target(running):

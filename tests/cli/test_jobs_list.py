@@ -194,9 +194,19 @@ def test_named_formats_of_site_and_user(run: Run, tmp_path: Path) -> None:
     assert "override of builtin format 'long' not permitted" in run("-omine", env=both).stderr
 
 
-def test_jobs_of_nested_instances(instance: Instance, run: Run) -> None:
+@pytest.fixture
+def parent() -> Iterator[Instance]:
+    """An instance with no other jobs."""
+    with Instance(1) as instance:
+        yield instance
+
+
+def test_jobs_of_nested_instances(parent: Instance) -> None:
+    def run(*words: str) -> CompletedProcess[str]:
+        return parent.run("flux", "jobs", *words)
+
     script = "flux submit --urgency=0 --job-name=inner true; sleep 300"
-    batch = instance.run("flux", "batch", "-n1", "--output=/dev/null", "--wrap", script)
+    batch = parent.run("flux", "batch", "-n1", "--output=/dev/null", "--wrap", script)
     assert batch.returncode == 0, batch.stderr
     jobid = batch.stdout.strip()
 
@@ -209,5 +219,5 @@ def test_jobs_of_nested_instances(instance: Instance, run: Run) -> None:
     assert f"{jobid}:" not in shown(run("-RL0", "-no", "{name}", jobid))
     fields = "{instance.stats}|{instance.progress!P}|{instance.utilization!P}|{instance.resources.all.ncores}"
     assert shown(run("-no", fields, jobid)) == ["PD:1 R:0 CD:0 F:0|0%|0%|1"]
-    assert instance.run("flux", "cancel", jobid).returncode == 0
-    assert instance.run("flux", "job", "wait-event", "-t60", jobid, "clean").returncode == 0
+    assert parent.run("flux", "cancel", jobid).returncode == 0
+    assert parent.run("flux", "job", "wait-event", "-t60", jobid, "clean").returncode == 0

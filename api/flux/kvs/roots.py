@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,9 +40,13 @@ def checkpoints(handle: Handle) -> list[Checkpoint]:
     return msgspec.convert(answer["value"], list[Checkpoint])
 
 
-def put_checkpoint(handle: Handle, rootref: str, sequence: int, timestamp: float) -> None:
-    """Put a root on record, once all content is in the backing store. For when the kvs module is not loaded."""
-    value = {"version": 1, "rootref": rootref, "sequence": sequence, "timestamp": timestamp}
+def put_checkpoint(handle: Handle, rootref: str) -> None:
+    """Put a root on record, once all content is in the backing store. For when the kvs module is not loaded.
+
+    Its sequence number is above all on record: other ranks hold no root for newer. FluxError ENOSYS without a store.
+    """
+    sequence = 1 + max((checkpoint.sequence for checkpoint in checkpoints(handle)), default=-1)
+    value = {"version": 1, "rootref": rootref, "sequence": sequence, "timestamp": time.time()}
     handle.rpc("content.checkpoint-put", {"value": value}, nodeid=0).get()
 
 

@@ -97,7 +97,7 @@ def _repair(handle: Flux, root: Checkpoint, found: list[Damage], job_aware: bool
     rootref, done = mend(handle, root.rootref, hash_name, maxdirent(handle), damages, job_aware)
     for mended in done:
         _tell(f"{mended.key}: {mended.text}")
-    put_checkpoint(handle, rootref, root.sequence + 1, time.time())
+    put_checkpoint(handle, rootref)
     moved = sum(mended.moved for mended in done)
     _tell(f"Updated the checkpoint: {rootref}" + (f", with {LOST}" if moved else ""))
     _tell(f"Total repairs: {moved}")

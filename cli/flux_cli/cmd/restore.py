@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -94,7 +93,7 @@ def _put(handle: Flux, key: str | None, rootref: str) -> None:
     from flux.kvs.roots import put_checkpoint
 
     if key is None:
-        put_checkpoint(handle, rootref, 0, time.time())
+        put_checkpoint(handle, rootref)
     else:
         commit(handle, txn=KVSTxn().put_treeobj(key, treeobj.dirref(rootref)))
 

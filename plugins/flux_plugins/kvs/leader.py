@@ -80,6 +80,7 @@ class Leader:
         owner = int(self.kvs.attrs["security.owner"])
         self.namespaces[KVS_PRIMARY_NAMESPACE] = Namespace(KVS_PRIMARY_NAMESPACE, owner, rootref, rootseq)
         self._periodic = Periodic(self)
+        self.kvs.flux.event_send("kvs.resync", private=True)
 
     async def _restore(self) -> tuple[str, int] | None:
         try:
@@ -88,14 +89,17 @@ class Leader:
             if exc.errno in (errno.ENOSYS, errno.ENOENT):
                 return None
             raise
-        for checkpoint in msgspec.convert(answer["value"], list[Checkpoint]):
+        on_record = msgspec.convert(answer["value"], list[Checkpoint])
+        for checkpoint in on_record:
             try:
                 await self.kvs.loader.load([checkpoint.rootref])
                 self.kvs.cache.node(checkpoint.rootref)
             except FluxError as exc:
                 self.kvs.log.error("a checkpoint cannot be used", rootref=checkpoint.rootref, error=str(exc))
                 continue
-            return checkpoint.rootref, checkpoint.sequence
+            newest = max(other.sequence for other in on_record)
+            is_newest = checkpoint is on_record[0] and checkpoint.sequence == newest
+            return checkpoint.rootref, newest if is_newest else newest + 1  # which no rank holds for an older one
         return None
 
     async def stop(self) -> None:

@@ -290,6 +290,7 @@ class Kvs(Module):
 
     @event("event.lost")
     @event("overlay.resync")
+    @event("kvs.resync")
     def on_resync(self, _msg: Message) -> None:
         if self.follower is not None:
             self.follower.resync()

@@ -158,8 +158,11 @@ class KvsWatch(Module):
 
     @event("event.lost")
     @event("overlay.resync")
+    @event("kvs.resync")
     def on_resync(self, _msg: Message) -> None:
-        """Events are lost, to this rank or to this module in a process of its own: ask for what they may have told."""
+        """Events are lost, to this rank or to this module in a process of its own, or the KVS of rank 0 has begun
+        anew: ask for what they may have told.
+        """
         for namespace in list(self._namespaces.values()):
             request = {"namespace": namespace.name, "flags": 0}
             SteadyRPC(self.flux, partial(self.flux.rpc, "kvs.getroot", request, 0)).then(self._resynced, namespace)

@@ -44,13 +44,13 @@ def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Insta
     out(running, "job", "wait-event", "--timeout=30s", jobid, "start")
     for name in ("job-manager", "job-list", "resource", "sched-simple", "job-manager"):
         out(running, "module", "reload", name)
-    assert out(running, "run", "-n1", "echo", "next") == "next"
+    other = out(running, "submit", "--wait", "-n1", "true")
     (tmp_path / "end").touch()
     assert out(running, "job", "attach", jobid) == "over\nover"
     log = [line.split()[1] for line in out(running, "job", "eventlog", jobid).splitlines()]
     assert log.count("start") == log.count("finish") == log.count("free") == 1
     assert "exception" not in log
-    assert out(running, "jobs", "-a", "-n", "-o", "{id} {status}").count("COMPLETED") == 2
+    assert out(running, "jobs", "-a", "-n", "-o", "{status}", jobid, other) == "COMPLETED\nCOMPLETED"
 
 
 def test_services_that_were_removed_find_those_that_stayed_when_they_are_loaded(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -47,9 +48,22 @@ class Place:
         return Instance(attrs={"statedir": str(self.folder / "state")}, args=[f"--config-path={conf}"])
 
 
+class Lives(NamedTuple):
+    """An instance that came back.
+
+    Attributes:
+        ids: of jobs it had before. before, after: how they were shown. queues: as they were at first.
+    """
+
+    instance: Instance
+    ids: dict[str, str]
+    before: dict[str, str]
+    after: dict[str, str]
+    queues: list[str]
+
+
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Instance, dict[str, str], dict[str, str]]]:
-    """An instance that came back, ids of jobs it had before, and how they were shown then."""
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
     place = Place(tmp_path_factory.mktemp("place"))
     with place.instance() as before:
         before.run("flux", "queue", "start", "--all")
@@ -67,7 +81,7 @@ def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Instance, 
         assert before.run("flux", "update", ids["pending"], "duration=7m").returncode == 0
         shown = jobs(before)
     with place.instance(stop_on_restart=True) as after:
-        yield after, ids, shown
+        yield Lives(after, ids, shown, jobs(after), after.run("flux", "queue", "status").stdout.splitlines())
 
 
 def jobs(instance: Instance) -> dict[str, str]:
@@ -75,9 +89,8 @@ def jobs(instance: Instance) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines)
 
 
-def test_queues_come_back_as_they_were(lives: tuple) -> None:
-    instance, _, _ = lives
-    assert instance.run("flux", "queue", "status").stdout.splitlines() == [
+def test_queues_come_back_as_they_were(lives: Lives) -> None:
+    assert lives.queues == [
         "batch: Job submission is enabled",
         "batch: Scheduling is stopped: why",
         "debug: Job submission is enabled",
@@ -85,20 +98,17 @@ def test_queues_come_back_as_they_were(lives: tuple) -> None:
     ]
 
 
-def test_jobs_are_shown_as_before(lives: tuple) -> None:
-    instance, ids, shown = lives
-    now = jobs(instance)
+def test_jobs_are_shown_as_before(lives: Lives) -> None:
     for name in ("over", "failed", "held", "dependent", "later", "pending"):
-        assert now[ids[name]] == shown[ids[name]], name
+        assert lives.after[lives.ids[name]] == lives.before[lives.ids[name]], name
 
 
-def test_what_ran_was_canceled_with_the_instance(lives: tuple) -> None:
-    instance, ids, _ = lives
-    assert names(instance, ids["running"])[-5:] == ["exception", "finish", "release", "free", "clean"]
+def test_what_ran_was_canceled_with_the_instance(lives: Lives) -> None:
+    assert names(lives.instance, lives.ids["running"])[-5:] == ["exception", "finish", "release", "free", "clean"]
 
 
-def test_what_waited_goes_on(lives: tuple) -> None:
-    instance, ids, _ = lives
+def test_what_waited_goes_on(lives: Lives) -> None:
+    instance, ids = lives.instance, lives.ids
     instance.run("flux", "queue", "start", "--all")
     wait(instance, ids["pending"])
     assert names(instance, ids["pending"])[-7:-5] == ["priority", "alloc"]
