@@ -30,6 +30,7 @@ from flux_plugins.kvs.periodic import Periodic
 from flux_plugins.kvs.relays import Relays
 from flux_plugins.kvs.requests import Checkpoint
 from flux_plugins.kvs.stats import Counter
+from flux_plugins.kvs.successor import leave, take_up
 from flux_plugins.kvs.transaction import Edit, Transaction
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ class Leader:
             except FluxError as exc:
                 self.kvs.log.error("a checkpoint cannot be used", rootref=checkpoint.rootref, error=str(exc))
                 continue
+            if checkpoint is on_record[0]:
+                for namespace in take_up(self.kvs.attrs["broker.uuid"], checkpoint):
+                    self.namespaces[namespace.name] = namespace
             newest = max(other.sequence for other in on_record)
             is_newest = checkpoint is on_record[0] and checkpoint.sequence == newest
             return checkpoint.rootref, newest if is_newest else newest + 1  # which no rank holds for an older one
@@ -112,19 +116,20 @@ class Leader:
         for namespace in self.namespaces.values():
             self._abandon(namespace, FluxError(errno.ENOSYS, "the kvs module is being unloaded"))
         try:
-            await self.checkpoint()
+            await self.checkpoint(leave(self.kvs.attrs["broker.uuid"], self.namespaces.values()))
         except FluxError as exc:
             if exc.errno != errno.ENOSYS:
                 self.kvs.log.error("the last KVS root could not be put on record", error=str(exc))
 
-    async def checkpoint(self) -> None:
-        """Flush content and put the primary root on record. FluxError ENOSYS without a backing store."""
+    async def checkpoint(self, more: dict[str, Any] | None = None) -> None:
+        """Flush content and put the primary root on record, and more. FluxError ENOSYS without a backing store."""
         primary = self.namespaces[KVS_PRIMARY_NAMESPACE]
         value = {
             "version": 1,
             "rootref": primary.rootref,
             "sequence": primary.rootseq,
             "timestamp": time.time(),
+            **(more or {}),
         }
         if self.unstored:
             self._store({})

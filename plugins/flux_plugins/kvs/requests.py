@@ -131,9 +131,11 @@ class SetrootEvent(msgspec.Struct):
 
 
 class Checkpoint(msgspec.Struct):
-    """One element of content.checkpoint-get, newest first."""
+    """One element of content.checkpoint-get, newest first. broker, namespaces: see `successor`."""
 
     rootref: str
     version: int = 1
     sequence: int = 0
     timestamp: float = 0.0
+    broker: str = ""
+    namespaces: list[dict[str, Any]] = []

@@ -53,6 +53,19 @@ def test_a_running_job_outlives_the_job_manager_and_the_scheduler(running: Insta
     assert out(running, "jobs", "-a", "-n", "-o", "{status}", jobid, other) == "COMPLETED\nCOMPLETED"
 
 
+def test_what_a_running_job_writes_is_kept_while_the_kvs_is_exchanged(running: Instance, tmp_path: Path) -> None:
+    script = f"echo before; until test -e {tmp_path}/end; do sleep 0.1; done; echo after"
+    jobid = out(running, "submit", "-N2", "-n2", "sh", "-c", script)
+    out(running, "job", "wait-event", "--timeout=30s", "--count=2", "-p", "output", jobid, "data")
+    for command in (("reload", "kvs"), ("remove", "-f", "kvs"), ("load", "kvs")):
+        out(running, "module", *command)
+    (tmp_path / "end").touch()
+    assert sorted(out(running, "job", "attach", jobid).split()) == ["after", "after", "before", "before"]
+    out(running, "job", "wait-event", "--timeout=30s", jobid, "clean")
+    log = out(running, "job", "eventlog", "-p", "exec", jobid)
+    assert [log.count(f" {name}") for name in ("shell.init", "shell.start", "complete", "done")] == [1, 1, 1, 1]
+
+
 def test_services_that_were_removed_find_those_that_stayed_when_they_are_loaded(
     running: Instance, tmp_path: Path
 ) -> None:

@@ -141,6 +141,8 @@ def test_what_was_answered_last_is_on_record_at_the_end(tmp_path: Path) -> None:
         begin(first.handle(), "job-1", "begun\n")
     with Instance(1, {"statedir": str(tmp_path)}, STORE) as second:
         assert link(second.handle()) == treeobj.symlink(".", "job-1")
+        with raises(errno.ENOTSUP):
+            kvs.getroot(second.handle(), "job-1")
 
 
 def test_what_cannot_be_is_refused(pair: Instance) -> None:
