@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from flux.core.handle import Flux
 from flux.core.reactor import Reactor
 from flux.core.steady import SteadyRPC
 from flux.errors import FluxError
-from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost
+from flux.hooks.host import ErrorPolicy, HookFailure, PluginHost, explain
 from flux.job import fluid
 from flux.kvs.patient import PatientCommit
 from flux.rpc import RPC
@@ -29,6 +30,8 @@ LOG_EMERG, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_DEBUG = 0, 3, 4, 5, 6
 _LEVELS = {0: "FATAL", 1: "FATAL", 2: "FATAL", 3: "ERROR", 4: "WARN", 6: "DEBUG", 7: "TRACE"}
 KILL_TIMEOUT = 5.0
 """Seconds that tasks have between SIGTERM and SIGKILL when their shell has lost its broker."""
+MOST_LATE_ERRORS = 16
+"""Errors of callbacks that a shell goes on from at its end: one that comes in each turn shall not keep it for ever."""
 
 
 class Options(NamedTuple):
@@ -97,6 +100,7 @@ class ShellCore:
         self._running = 0
         self._lost = False
         self._ending = False
+        self._late_errors = 0
         self.logs_by_plugin = False
         """True once plugins are initialised; what is logged before waits for that."""
         self._early_log: list[tuple[int, str, str]] = []
@@ -129,6 +133,13 @@ class ShellCore:
             except FluxError:
                 if self.flux is None or self.flux.session.error is None:
                     raise
+            except Exception as exc:
+                self._late_errors += 1
+                if not self._ending or self._late_errors > MOST_LATE_ERRORS:
+                    raise
+                self.log(
+                    LOG_ERR, explain(exc, always_placed=True)
+                )  # of a plugin's callback, while the shell takes down what there is
             if self.flux is not None and not self._lost:
                 self._check_connection()
 
@@ -230,6 +241,8 @@ class ShellCore:
     def _hook_failed(self, failure: HookFailure) -> None:
         if isinstance(failure.error, (ShellFatal, Terminated)) and not self._ending:
             raise failure.error
+        if self.verbose > 1:
+            traceback.print_exception(failure.error)
         if failure.policy is ErrorPolicy.FATAL and not self._ending:
             raise ShellFatal(str(failure)) from failure.error
         if failure.hook == "shell_log":
@@ -266,5 +279,8 @@ class ShellCore:
             self.current_task = None
 
     def kill_tasks(self, signum: int) -> None:
+        """Signal all tasks; 0 and below are no signal (flux_shell_killall(3)). FluxError EINVAL: an unknown one."""
+        if signum <= 0:
+            return
         for task in self.tasks:
             task.kill(signum)

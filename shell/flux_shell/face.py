@@ -69,25 +69,32 @@ class ShellFace(ShellCore):
     # -- other shells, and who else sends requests
 
     def on_request(self, method: str, callback: Callable[[Any], Any]) -> None:
+        _check_callback(method, callback)
         if self._service is not None:
             self._service.on_request(method, callback)
 
     def on_event(self, name: str, callback: Callable[[Any], Any]) -> None:
+        _check_callback(name, callback)
         if self._service is not None:
             self._service.on_event(name, callback)
 
     def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
-        self._need_others()
+        self._need_other(shell_rank)
         assert self._outbox is not None
         self._outbox.send(shell_rank, method, payload)
 
     def rpc(self, shell_rank: int, method: str, payload: dict[str, Any]) -> RPC:
-        self._need_others()
+        self._need_other(shell_rank)
         return RPC(self.flux, f"{self.service}.{method}", payload, self.job.nodes[shell_rank].rank)
 
-    def _need_others(self) -> None:
+    def _need_other(self, shell_rank: int) -> None:
         if self.flux is None:
             raise FluxError(errno.ENOTCONN, "a standalone shell has no other shells")
+        self._check_rank(shell_rank)
+
+    def _check_rank(self, shell_rank: int) -> None:
+        if not 0 <= shell_rank < self.size:
+            raise ValueError(f"there is no shell {shell_rank}: those of this job are 0 to {self.size - 1}")
 
     def others(self) -> Iterator[int]:
         """Ranks of the other shells."""
@@ -117,7 +124,9 @@ class ShellFace(ShellCore):
         return facts.info(self)
 
     def get_rank_info(self, shell_rank: int = -1) -> dict[str, Any]:
-        return facts.rank_info(self.job, self.rank if shell_rank < 0 else shell_rank)
+        wanted = self.rank if shell_rank == -1 else shell_rank
+        self._check_rank(wanted)
+        return facts.rank_info(self.job, wanted)
 
     def get_jobspec_info(self) -> dict[str, Any]:
         return facts.jobspec_info(self.job)
@@ -150,6 +159,10 @@ class ShellFace(ShellCore):
         return self.env.get(name)
 
     def setenv(self, name: str, value: str, overwrite: bool = True) -> None:
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise ValueError(f"{name!r} cannot be the name of an environment variable")
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError(f"the environment variable {name} cannot be {value!r}: a string was expected")
         if overwrite or name not in self.env:
             self.env[name] = value
 
@@ -171,3 +184,10 @@ class ShellFace(ShellCore):
     plugstack_call = ShellCore.call
     service_register = on_request
     add_event_handler = on_event
+
+
+def _check_callback(name: str, callback: Callable[[Any], Any]) -> None:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a name was expected, not {name!r}")
+    if not callable(callback):
+        raise ValueError(f"{name}: a function was expected, not {callback!r}")

@@ -37,6 +37,7 @@ class Outbox:
 
     Attributes:
         patient: False to give up what cannot be delivered at once.
+        met: True once the other shells are known to be there; before, one that is not found is still to come.
         on_drained: called as letters are received, once there are few enough.
     """
 
@@ -47,6 +48,7 @@ class Outbox:
         self._open = 0
         self._finishing = self._given_up = False
         self.patient = True
+        self.met = False
         self.on_drained: list[Callable[[], None]] = []
 
     @property
@@ -70,9 +72,11 @@ class Outbox:
         self._given_up = True
 
     def send(self, shell_rank: int, method: str, payload: dict[str, Any]) -> None:
-        number = self._numbers[shell_rank] = self._numbers.get(shell_rank, 0) + 1
-        self._open += 1
+        """Errors: those of `post`; what raised is not sent, and has no number."""
+        number = self._numbers.get(shell_rank, 0) + 1
         self._try(shell_rank, method, {**payload, "mail": [self._rank, number]}, FIRST_DELAY)
+        self._numbers[shell_rank] = number
+        self._open += 1
 
     def _try(self, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
         try:
@@ -84,9 +88,10 @@ class Outbox:
 
     def _is_repeated(self, error: FluxError, delay: float) -> bool:
         """True for what passes; a shell that others do not find has ended, or comes back soon."""
-        is_away = error.errno == errno.ENOSYS and delay < LONGEST_DELAY
-        reachable_again = self._reconnects and (error.errno in LOST or is_away)
-        return self.patient and (error.errno == errno.EHOSTUNREACH or reachable_again)
+        is_missing = error.errno == errno.ENOSYS
+        reachable_again = self._reconnects and (error.errno in LOST or (is_missing and delay < LONGEST_DELAY))
+        is_to_come = is_missing and not self.met
+        return self.patient and (error.errno == errno.EHOSTUNREACH or is_to_come or reachable_again)
 
     def _later(self, shell_rank: int, method: str, letter: dict[str, Any], delay: float) -> None:
         longer = min(2 * delay, LONGEST_DELAY)

@@ -71,9 +71,14 @@ def _run(args: _Args, plugins: PluginHost, brief: dict[str, Any]) -> int:
         return Shell(job, plugins, None, args.options).run()
     with Flux(reconnect=math.inf if args.options.reconnect else 0) as flux:
         request = _ask(flux, args.jobid, brief)
-        job = _job(args, brief if request.lookup is None else request.lookup.get())
-        rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
-        shell = Shell(job, plugins, flux, args.options, rank, _path(request.enclosing))
+        try:
+            job = _job(args, brief if request.lookup is None else request.lookup.get())
+            rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
+            shell = Shell(job, plugins, flux, args.options, rank, _path(request.enclosing))
+        except JobError as exc:
+            wrong = {"type": "exec", "severity": 0, "note": str(exc), "wait_status": 1 << 8}
+            flux.rpc("job-manager.raise", {"id": args.jobid, **wrong}).get()
+            raise
         request.ready.get()
         return shell.run()
 

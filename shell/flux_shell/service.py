@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flux.errors import FluxError, as_flux_error
+from flux.hooks.host import explain
 from flux.hooks.shell import DEFERRED
 from flux.message import EVENT, REQUEST, ROLE_OWNER, ROLE_USER, Message
 from flux_shell.mail import Inbox
@@ -80,12 +81,13 @@ class Service:
             if callback is None:
                 raise FluxError(errno.ENOSYS, f"Unknown service method '{msg.topic}'")
             result = callback(msg)
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+            if result is not DEFERRED:
+                self._flux.respond(msg, result)
+        except (OSError, ValueError) as exc:
             error = as_flux_error(exc)
             self._flux.respond_error(msg, error.errno, str(error))
-            return
-        if result is not DEFERRED:
-            self._flux.respond(msg, result)
+        except Exception as exc:  # a slip of one plugin is no reason to end the job
+            self._flux.respond_error(msg, errno.EINVAL, explain(exc))
 
     @staticmethod
     def _allowed(msg: Message) -> bool:

@@ -10,6 +10,7 @@ import traceback
 from typing import Any
 
 from flux.errors import FluxError
+from flux.hooks.host import explain
 from flux.idset import IDset
 from flux_shell.core import LOG_DEBUG, LOG_WARNING, ShellFatal, Terminated
 from flux_shell.face import ShellFace
@@ -41,11 +42,11 @@ class Shell(ShellFace):
             self._fatal(self._too_many_files(exc.__cause__) or str(exc), exc.status)
         except Terminated as exc:
             self.status = 128 + exc.args[0]
-        except Exception as exc:
+        except BaseException as exc:  # a plugin may raise anything
             reason = self._too_many_files(exc)
-            if not reason:
+            if not reason and self.verbose:
                 traceback.print_exc()
-            self._fatal(reason or f"{type(exc).__name__}: {exc}", 1)
+            self._fatal(reason or explain(exc, always_placed=True), 1)
         finally:
             self._end()
             self._reaper.close()
@@ -186,6 +187,8 @@ class Shell(ShellFace):
         self._barriers += 1
         entered = self.steady_rpc(lambda: self.flux.rpc("job-exec.shell-barrier", request))
         self.run_until(entered.is_ready)
+        assert self._outbox is not None
+        self._outbox.met = True
         try:
             entered.get()
         except FluxError as exc:
@@ -213,7 +216,7 @@ class Shell(ShellFace):
             task.start(before_exec, own_group)
         except LaunchError as exc:
             where = f"task {task.rank} (host {os.uname().nodename})"
-            text = f"{where}: start failed: {task.argv[0]}: {exc.strerror}"
+            text = f"{where}: start failed: {exc.filename}: {exc.strerror}"
             raise ShellFatal(text, exc.exitcode) from None
         self._running += 1
         if self.verbose:

@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flux.errors import FluxError
@@ -94,6 +94,8 @@ class Task:
         return info
 
     def pass_fd(self, fd: int, target: int = -1) -> None:
+        if not isinstance(fd, int) or fd < 0 or not isinstance(target, int):
+            raise ValueError(f"a file descriptor was expected, not {fd!r} (as {target!r})")
         self._fds[fd if target < 0 else target] = fd
 
     def channel_subscribe(self, name: str, callback: Callable[[bytes, bool], None], lines: bool = True) -> Reader:
@@ -144,7 +146,9 @@ class Task:
         Raises:
             LaunchError: it cannot be executed.
         """
+        name = self.argv[0] if self.argv and isinstance(self.argv, list) else "?"
         try:
+            self._check()
             path = find_program(self.argv[0], self.env)
             if before_exec is None:
                 self.pid = self._spawn(path, own_group)
@@ -153,12 +157,22 @@ class Task:
         except LaunchError:
             raise
         except OSError as exc:
-            raise LaunchError(exc.errno or errno.EIO, exc.strerror or "", self.argv[0]) from None
+            raise LaunchError(exc.errno or errno.EIO, exc.strerror or "", name) from None
         except ValueError as exc:  # as for an environment that has no place in one
-            raise LaunchError(errno.EINVAL, str(exc), self.argv[0]) from None
+            raise LaunchError(errno.EINVAL, str(exc), name) from None
         finally:
             self.close_fds()
         self.state = "Running"
+
+    def _check(self) -> None:
+        """What plugins made of it. ValueError."""
+        if not isinstance(self.argv, list) or not self.argv or not all(isinstance(word, str) for word in self.argv):
+            raise ValueError(f"argv is a list of strings, at least one, not {self.argv!r}")
+        if not isinstance(self.env, dict):
+            raise ValueError(f"env is a dictionary of strings, not {self.env!r}")
+        for name, value in self.env.items():
+            if not (isinstance(name, str) and isinstance(value, str)):
+                raise ValueError(f"env is a dictionary of strings, and {name!r} is {value!r}")
 
     def exited(self, status: int) -> None:
         self.status = status
@@ -167,7 +181,8 @@ class Task:
     def close_fds(self) -> None:
         """Close the shell's copies of what the task inherits."""
         for fd in set(self._fds.values()):
-            os.close(fd)
+            with suppress(OSError):  # one that was not open has kept the task from being started
+                os.close(fd)
         self._fds.clear()
 
     def _spawn(self, path: str, own_group: bool) -> int:

@@ -20,7 +20,7 @@ import pluggy
 
 from flux.discovery import PluginError, nearest
 
-__all__ = ["ErrorPolicy", "HookFailure", "PluginHost", "PluginStats", "hook_policy"]
+__all__ = ["ErrorPolicy", "HookFailure", "PluginHost", "PluginStats", "explain", "hook_policy"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +52,29 @@ class HookFailure(NamedTuple):
     arguments: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.plugin}: {self.hook}: {self.error or type(self.error).__name__}"
+        return f"{self.plugin}: {self.hook}: {explain(self.error)}"
+
+
+_SLIPS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, RecursionError)
+"""Errors of a program rather than of its input: their text says little without the place."""
+
+
+def explain(error: BaseException, always_placed: bool = False) -> str:
+    """What went wrong, for a log: the error's text; of one that says little, also its type and where it was raised.
+
+    Args:
+        always_placed: say so of any: where it is not known by other means whose error it is.
+    """
+    text = str(error)
+    if text and isinstance(error, Exception) and not isinstance(error, _SLIPS) and not always_placed:
+        return text
+    what = ": ".join(filter(None, (type(error).__name__, text)))
+    trace = error.__traceback__
+    if trace is None:
+        return what
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{what} ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
 
 
 class PluginStats:
@@ -252,6 +274,9 @@ class PluginHost:
             except Exception as exc:
                 self._failed(hook, impl, exc, arguments)
                 continue
+            except SystemExit as exc:
+                self._failed(hook, impl, RuntimeError(f"sys.exit({exc.code!r}) was called"), arguments)
+                continue
             finally:
                 stats.seconds += time.perf_counter() - started
             if result is not None:
@@ -290,7 +315,7 @@ class PluginHost:
 
     def _failed(self, hook: str, impl: Implementation, exc: Exception, arguments: dict[str, Any]) -> None:
         impl.stats.errors += 1
-        impl.stats.last_error = f"{hook}: {exc or type(exc).__name__}"
+        impl.stats.last_error = f"{hook}: {explain(exc)}"
         policy = self.specs[hook].policy if hook in self.specs else ErrorPolicy.LOG
         self.on_error(HookFailure(hook, impl.plugin, policy, exc, arguments))
 

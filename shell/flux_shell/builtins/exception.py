@@ -18,10 +18,12 @@ LOG_WARNING = 4
 class LostShell:
     """Lets other plugins know (hook shell_lost), and logs what job-exec says of it."""
 
+    def __init__(self) -> None:
+        self._finished = False
+
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
-        self._finished = False
         if shell.rank == 0:
             shell.on_request("exception", self._exception)
             shell.on_request("over", lambda msg: self._over(int(msg.payload["shell_rank"]), 0))

@@ -110,7 +110,7 @@ def test_a_policy_that_fails_in_a_state_ends_the_job_with_an_exception(jobs: Job
     policy.write_text("from flux.hooks.jobtap import hookimpl\n@hookimpl\ndef job_state_run(job): 1 / 0\n")
     jobs.flux("jobtap", "load", str(policy))
     jobid = jobs.submit("exit", "0")
-    assert "type=jobtap fragile.py: job_state_run: division by zero" in jobs.wait(jobid)["errstr"]
+    assert "type=jobtap fragile.py: job_state_run: ZeroDivisionError: division by zero" in jobs.wait(jobid)["errstr"]
     jobs.flux("jobtap", "remove", "fragile.py")
     assert jobs.names(jobid)[-3:] == ["exception", "free", "clean"]
 
