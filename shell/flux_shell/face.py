@@ -173,6 +173,7 @@ class ShellFace(ShellCore):
         return render(template, cast("Shell", self), task)
 
     def rank_mustache_render(self, shell_rank: int, template: str) -> str:
+        self._check_rank(shell_rank)
         return render(template, cast("Shell", self), shell_rank=shell_rank)
 
     def mustache_is_per_rank(self, template: str) -> bool:

@@ -57,7 +57,8 @@ class TaskApi(Protocol):
         """Signal the task's process group; nothing happens when it is gone."""
 
     def pass_fd(self, fd: int, target: int = -1) -> None:
-        """Let the task inherit fd, under the number target (default: its own); the shell's copy is closed at start."""
+        """Let the task inherit fd, under the number target (default: its own); the shell's copy is closed at start.
+        ValueError for what is no number of a descriptor."""
 
     def channel_subscribe(self, name: str, callback: Callable[[bytes, bool], None], lines: bool = True) -> Any:
         """Take what the task writes to a channel; in task_init, before it is started.
@@ -131,7 +132,7 @@ class ShellApi(Protocol):
 
     def on_request(self, method: str, callback: Callable[[Message], Any]) -> None:
         """Serve requests for "SERVICE.method": callback(msg) gives the response payload, or DEFERRED
-        when it answers later, with `flux.respond` or `flux.respond_error`."""
+        when it answers later, with `flux.respond` or `flux.respond_error`. An error that it raises is the answer."""
 
     def on_event(self, name: str, callback: Callable[[Message], Any]) -> None:
         """Take the job's events "shell-JOBID.name"."""
@@ -140,10 +141,14 @@ class ShellApi(Protocol):
         """Send a request to another shell of the job, whose response is of no interest.
 
         It gets there once, and in the order of sending, also when brokers on the way are lost meanwhile.
+
+        Raises:
+            ValueError: there is no shell of that rank. FluxError: EPROTO for a payload that is not JSON, ENOTCONN when
+                standalone.
         """
 
     def rpc(self, shell_rank: int, method: str, payload: dict[str, Any]) -> RPC:
-        """Send a request to another shell of the job."""
+        """Send a request to another shell of the job. Errors: `send`."""
 
     def add_completion_ref(self, name: str) -> None:
         """Keep the shell from exiting until `remove_completion_ref` of the same name."""
@@ -180,7 +185,8 @@ class ShellApi(Protocol):
         """A variable of the environment that tasks start from."""
 
     def setenv(self, name: str, value: str, overwrite: bool = True) -> None:
-        """Set a variable of that environment; with overwrite=False only when it is not set."""
+        """Set a variable of that environment; with overwrite=False only when it is not set. ValueError for a name or a
+        value that cannot be."""
 
     def unsetenv(self, name: str) -> None:
         """Remove a variable from that environment."""
