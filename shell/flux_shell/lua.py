@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from flux_shell.core import ShellFatal, Terminated
 from flux_shell.initrc import rc_directories, search_path
 from flux_shell.lua_plugins import LuaPlugins
-from flux_shell.sandbox import LuaState, ScriptError, answering, to_python
+from flux_shell.sandbox import PARTS, LuaState, to_data, told
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
 
 __all__ = ["run_initrc"]
 
-_PRELUDE = os.path.join(os.path.dirname(__file__), "rc", "prelude.lua")
+_PRELUDE = os.path.join(PARTS, "prelude.lua")
 _PASSING = (ShellFatal, Terminated)
 _LOG_LEVELS = {"log": 5, "debug": 6, "log_error": 3}
 
@@ -33,6 +33,7 @@ class Initrc:
     def __init__(self, shell: Shell, path: str) -> None:
         self._shell = shell
         self._path = path
+        self._running = [os.path.realpath(path)]
         self._state = LuaState()
         self._plugins = LuaPlugins(shell, self._state, search_path(shell.env))
         functions = {
@@ -42,11 +43,25 @@ class Initrc:
             **self._task_functions(),
             **self._plugins.functions(),
         }
-        host = {name: answering(function, _PASSING) for name, function in functions.items()}
-        self._state.run_file(_PRELUDE, self._state.functions(host))
+        host = {name: self._state.answering(function, _PASSING) for name, function in functions.items()}
+        self._state.run_file(_PRELUDE, self._state.functions(host), self._state.checker)
 
     def run(self) -> None:
+        self._place_userrc()
         self._state.run_file(self._path)
+
+    def _place_userrc(self) -> None:
+        """Start the user's script from the job's directory: the initrc's may have one of the same name."""
+        options = self._shell.options
+        if isinstance(options.get("userrc"), str):
+            options["userrc"] = os.path.join(self._shell.job.cwd, os.path.expanduser(options["userrc"]))
+
+    def _run_file(self, path: str) -> None:
+        self._running.append(os.path.realpath(path))
+        try:
+            self._state.run_file(path)
+        finally:
+            self._running.pop()
 
     # -- files
 
@@ -58,23 +73,39 @@ class Initrc:
             "rc_directories": lambda: self._state.table(rc_directories(self._path, self._shell.env)),
         }
 
-    def _source(self, path: str) -> None:
+    def _source(self, path: str) -> str | None:
+        """Gives what is wrong with the file; a script that fails raises ScriptError."""
         try:
-            self._state.run_file(path)
+            self._run_file(path)
         except OSError as exc:
-            raise ScriptError(f"{path}: {exc.strerror}") from None
+            return f"source {path}: {exc.strerror}"
+        return None
 
-    def _find(self, pattern: Any, required: bool) -> Any:
-        """Files that a pattern names in the initrc's directory or else the job's; not the initrc itself."""
-        pattern = os.path.expanduser(str(pattern))
-        bases = (os.path.dirname(self._path), self._shell.job.cwd)
+    def _find(self, pattern: str, required: bool) -> Any:
+        """Files that a pattern names in the initrc's directory or else the job's; not the scripts that are running."""
+        pattern = os.path.expanduser(pattern)
+        bases, pattern = self._bases(pattern)
+        wild = glob.has_magic(pattern)
         for base in bases:
-            paths = sorted(glob.glob(os.path.join(base, pattern)))
+            paths = [os.path.join(base, name) for name in sorted(glob.glob(pattern, root_dir=base))]
             if paths:
-                return self._state.table([path for path in paths if path != self._path])
-        if required and not glob.has_magic(pattern):
+                return self._state.table(self._without_running(paths, required and not wild))
+        if required and not wild:
             raise FileNotFoundError(f"source {os.path.join(bases[0], pattern)}: No such file or directory")
         return self._state.table([])
+
+    def _bases(self, pattern: str) -> tuple[list[str], str]:
+        """Directories, whose names are no patterns, and the pattern to look for there."""
+        cwd = self._shell.job.cwd
+        if cwd and pattern.startswith(cwd.rstrip("/") + "/"):
+            return [cwd], pattern[len(cwd.rstrip("/")) :].lstrip("/")
+        return [os.path.dirname(self._path), cwd], pattern
+
+    def _without_running(self, paths: list[str], required: bool) -> list[str]:
+        others = [path for path in paths if os.path.realpath(path) not in self._running]
+        if required and not others:
+            raise ValueError(f"source {paths[0]}: the script is running: it would run itself without end")
+        return others
 
     # -- shell
 
@@ -90,14 +121,15 @@ class Initrc:
             "rankinfo": self._rankinfo,
         }
 
-    def _logger(self, level: int) -> Callable[[Any], None]:
-        return lambda text: self._shell.log(level, "nil" if text is None else str(text))
+    def _logger(self, level: int) -> Callable[[str], None]:
+        return lambda text: self._shell.log(level, text)
 
     def _getenv(self, name: str | None = None) -> Any:
-        return self._state.table(self._shell.env) if name is None else self._shell.env.get(name)
+        env = self._shell.env
+        return self._state.table(env if name is None else env.get(name))
 
-    def _rankinfo(self, rank: Any = None) -> Any:
-        return self._state.table(self._shell.get_rank_info(self._shell.rank if rank is None else int(rank)))
+    def _rankinfo(self, rank: int | None = None) -> Any:
+        return self._state.table(self._shell.get_rank_info(self._shell.rank if rank is None else rank))
 
     def _option_functions(self) -> dict[str, Callable[..., Any]]:
         options = self._shell.options
@@ -114,13 +146,15 @@ class Initrc:
             return self._shell.verbose
         return self._state.table(self._shell.options.get(name))
 
-    def _option_set(self, _table: Any, name: str, value: Any) -> None:
+    def _option_set(self, _table: Any, name: Any, value: Any) -> None:
+        if not isinstance(name, str):
+            raise ValueError(f"shell.options: the name of an option is a string, not {told(name)}")
         if name == "verbose":
-            self._shell.log_setlevel(int(value))
+            self._shell.log_setlevel(_verbosity(value))
         if value is None:
             self._shell.options.pop(name, None)
         else:
-            self._shell.options[name] = to_python(value)
+            self._shell.options[name] = to_data(value, f"shell.options.{name}")
 
     # -- task
 
@@ -128,7 +162,7 @@ class Initrc:
         return {
             "need_task": self._task,
             "task_info": lambda: self._state.table(self._task("info").info()),
-            "task_getenv": lambda name: self._task("getenv").env.get(name),
+            "task_getenv": lambda name: self._state.table(self._task("getenv").env.get(name)),
             "task_setenv": lambda name, value, overwrite: _set(self._task("setenv").env, name, value, overwrite),
             "task_unsetenv": lambda name: _unset(self._task("unsetenv").env, name),
         }
@@ -140,17 +174,28 @@ class Initrc:
         return task
 
 
-def _set(env: dict[str, str], name: Any, value: Any, overwrite: Any) -> bool:
+def _verbosity(value: Any) -> int:
+    number = 0 if value is None else value
+    if isinstance(number, str) and number.isdecimal():
+        return int(number)
+    if not isinstance(number, int):
+        raise ValueError(f"shell.options.verbose must be an integer, not {told(value)}")
+    return int(number)
+
+
+def _set(env: dict[str, str], name: str, value: str | None, overwrite: Any) -> bool:
     """Set a variable, unless it is there and overwrite is 0 or false; gives what scripts may assert."""
-    if not isinstance(name, str) or not name or "=" in name:
-        raise ValueError(f"{name!r} is no name of an environment variable")
+    if not name or "=" in name or "\0" in name:
+        raise ValueError(f"{told(name)} is no name of an environment variable")
     if value is None:
         raise ValueError(f"setenv {name}: a value is needed; unsetenv removes a variable")
+    if "\0" in value:
+        raise ValueError(f"setenv {name}: a value cannot hold a zero byte")
     if overwrite not in (0, False) or name not in env:
-        env[name] = str(value)
+        env[name] = value
     return True
 
 
-def _unset(env: dict[str, str], name: Any) -> bool:
+def _unset(env: dict[str, str], name: str) -> bool:
     env.pop(name, None)
     return True

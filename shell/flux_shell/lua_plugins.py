@@ -12,7 +12,7 @@ from flux.discovery import nearest
 from flux.hooks.shell import hookimpl
 from flux_shell import stack
 from flux_shell.core import LOG_WARNING
-from flux_shell.sandbox import LuaState, to_python
+from flux_shell.sandbox import LuaState, to_data, to_python, told
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -45,7 +45,9 @@ class LuaPlugins:
     def _set(self, _table: Any, name: str, value: Any) -> None:
         if name != "searchpath":
             raise ValueError(f"plugin.{name} cannot be set")
-        self._searchpath = str(value)
+        if not isinstance(value, str):
+            raise ValueError(f"plugin.searchpath is a string, directories separated by colons, not {told(value)}")
+        self._searchpath = value
 
     # -- files
 
@@ -53,13 +55,15 @@ class LuaPlugins:
         asked = {"file": arg} if isinstance(arg, str) else to_python(arg)
         if not isinstance(asked, dict) or not isinstance(asked.get("file"), str):
             raise ValueError("plugin.load needs the name of a file, or { file = NAME, conf = TABLE }")
+        _check_keys("plugin.load", asked, ("file", "conf"))
+        conf = to_data(asked.get("conf"), "plugin.load: conf")
         for path in self._find(asked["file"]):
             if not path.endswith(".py"):
                 raise ValueError(f"plugin.load: {path}: a shell plugin is a .py file")
             stack.load_file(self._shell.stack, path)
             if "conf" in asked:
                 plugins = self._shell.stack
-                plugins.plugin(plugins.names()[-1]).conf = asked["conf"]
+                plugins.plugin(plugins.names()[-1]).conf = conf
 
     def _find(self, pattern: str) -> list[str]:
         folders = [""] if os.path.isabs(pattern) else [folder for folder in self._searchpath.split(":") if folder]
@@ -113,6 +117,14 @@ class LuaPlugins:
                 self._state.call(function, topic)
 
         return call
+
+
+def _check_keys(what: str, asked: dict[Any, Any], known: tuple[str, ...]) -> None:
+    for key in asked:
+        if key not in known:
+            hint = nearest(str(key), known)
+            meant = f"did you mean {hint}?" if hint else f"there are {' and '.join(known)}"
+            raise ValueError(f"{what} has no key {key}: {meant}")
 
 
 def _bound(call: Callable[[str], None], topic: str) -> Callable[[], None]:

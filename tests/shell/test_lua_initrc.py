@@ -196,6 +196,27 @@ def test_userrc_is_run_by_the_shipped_initrc_from_the_jobs_directory(jobs: Jobs,
     assert (codes, job.output()) == ([0], {"0": "1\n"})
 
 
+@pytest.mark.parametrize("name", ["initrc.lua", "./initrc.lua", "prelude.lua", "*.lua", "all.lua"])
+def test_userrc_is_of_the_jobs_directory_whatever_its_name(jobs: Jobs, tmp_path: Path, name: str) -> None:
+    site, cwd = tmp_path / "site", tmp_path / "[cwd]"
+    for directory in (site, cwd):
+        directory.mkdir()
+    (site / "initrc.lua").write_text("source (shell.options.userrc)")
+    (site / "all.lua").write_text('shell.setenv ("GOT", "of the site")')
+    (cwd / (name if "*" not in name else "any.lua")).write_text('shell.setenv ("GOT", "mine")')
+    for environment in ({}, {"FLUX_SHELL_RC_PATH": str(site)}):
+        environment = {"PATH": "/usr/bin:/bin", **environment}
+        job, codes = jobs.run(ENV, cwd=str(cwd), environment=environment, options={"userrc": name})
+        assert (codes, job.output()) == ([0], {"0": "mine\n"})
+
+
+@pytest.mark.parametrize("name", ["nosuch.lua", "prelude.lua", "initrc.lua"])
+def test_a_userrc_that_is_not_there_is_told_though_others_have_its_name(jobs: Jobs, tmp_path: Path, name: str) -> None:
+    job, codes = jobs.run(ENV, cwd=str(tmp_path), options={"userrc": name})
+    note = next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    assert codes == [1] and f"source {tmp_path}/{name}: No such file or directory" in note
+
+
 def test_rc_directories_and_version_selected_scripts(jobs: Jobs, tmp_path: Path) -> None:
     (tmp_path / "mpi").mkdir()
     files = {"all.lua": "A", "mpi/some.lua": "B", "mpi/some@2.lua": "C", "mpi/some@3.lua": "D"}

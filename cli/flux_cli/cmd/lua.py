@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
+from collections.abc import Iterator
 
 from flux_cli.common import Parser, die
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flux_shell.sandbox import LuaState
 
 
 def command(argv: list[str]) -> int:
@@ -15,6 +22,18 @@ def command(argv: list[str]) -> int:
     state = LuaState(limited=False)
     bindings = LuaBindings(state)
     try:
+        _run(state, args)
+    except ScriptError as exc:
+        die(str(exc))
+    except OSError as exc:
+        die(f"{args.file}: {exc.strerror}")
+    finally:
+        bindings.close()
+    return 0
+
+
+def _run(state: LuaState, args: argparse.Namespace) -> None:
+    with _interruptible():
         if args.execute is not None:
             state.define("arg", [name for name in (args.file, *args.args) if name is not None])
             state.run_text(args.execute, "(command line)")
@@ -23,13 +42,20 @@ def command(argv: list[str]) -> int:
         else:
             state.define("arg", args.args)
             state.run_file(args.file)
-    except ScriptError as exc:
-        die(str(exc))
-    except OSError as exc:
-        die(f"{args.file}: {exc.strerror}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt end the process: a handler in Python would wait for the script to return."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # it is ignored, as in the background
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
     finally:
-        bindings.close()
-    return 0
+        signal.signal(signal.SIGINT, before)
 
 
 def _parser() -> Parser:
