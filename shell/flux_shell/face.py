@@ -15,7 +15,7 @@ from flux.taskmap import TaskMap
 from flux_shell import facts
 from flux_shell.core import ShellCore
 from flux_shell.job import Job
-from flux_shell.journal import Journal
+from flux_shell.journal import Journal, check_event, check_extra
 from flux_shell.mail import Outbox
 from flux_shell.mustache import differs_by_rank, render
 from flux_shell.service import Service
@@ -43,6 +43,7 @@ class ShellFace(ShellCore):
     # -- events of the job
 
     def post_event(self, name: str, context: dict[str, Any]) -> None:
+        check_event(name, context)
         if self._held is None:
             self._append_event(name, context)
         else:
@@ -64,6 +65,7 @@ class ShellFace(ShellCore):
             raise FluxError(
                 errno.EINVAL, f"no context can be added to the event {name}, only to shell.init, shell.start"
             )
+        check_extra(name, context)
         self._contexts[name].update(context)
 
     # -- other shells, and who else sends requests

@@ -12,7 +12,7 @@ from flux.eventlog import Event
 from flux.kvs.patient import PatientCommit
 from flux.kvs.txn import KVSTxn
 
-__all__ = ["FIRST_HOLD", "START_HOLD", "Journal", "check_batch_timeout"]
+__all__ = ["FIRST_HOLD", "START_HOLD", "Journal", "check_batch_timeout", "check_event", "check_extra"]
 
 HIGH_WATER = 4 << 20
 """Characters that wait to be committed before tasks are made to wait too."""
@@ -29,6 +29,34 @@ def check_batch_timeout(kind: str, options: Mapping[str, Any]) -> None:
     timeout = options.get("batch-timeout", 0)
     if not isinstance(timeout, int | float) or timeout < 0:
         raise ValueError(f"invalid {kind}.batch-timeout option: expected seconds, got {timeout!r}")
+
+
+def check_event(name: Any, context: Any) -> None:
+    """ValueError when an event of this name and context would be none (RFC 18)."""
+    if type(name) is not str or name.split() != [name]:
+        raise ValueError(f"the name of an event is text without blanks, not {name!r:.60}")
+    if not isinstance(context, Mapping):
+        raise ValueError(f"the context of event {name} is an object, not {context!r:.60}")
+    _line(name, context)
+
+
+_OWN_CONTEXT = {"shell.init": ("service", "leader-rank", "size"), "shell.start": ("taskmap",)}
+"""What the shell itself says in the events that plugins may add to."""
+
+
+def check_extra(name: str, context: Any) -> None:
+    """ValueError when this cannot be added to the context of the shell's event of that name."""
+    check_event(name, context)
+    if taken := sorted(context.keys() & set(_OWN_CONTEXT.get(name, ()))):
+        raise ValueError(f"{taken[0]} of the event {name} is what the shell itself says")
+
+
+def _line(name: str, context: Mapping[str, Any]) -> str:
+    """An event as a line of an eventlog, with the present time."""
+    try:
+        return Event(time.time(), name, context).encode()
+    except (TypeError, OverflowError, RecursionError, UnicodeError) as exc:
+        raise ValueError(f"the context of event {name} is not what JSON can hold: {exc}") from None
 
 
 class Journal:
@@ -71,8 +99,8 @@ class Journal:
         return not self._in_flight and not self._pending
 
     def append(self, key: str, name: str, context: dict[str, Any]) -> None:
-        """Add an event to the eventlog under key, with the present time."""
-        line = Event(time.time(), name, context).encode()
+        """Add an event to the eventlog under key, with the present time. ValueError when JSON cannot hold it."""
+        line = _line(name, context)
         self._pending.setdefault(key, []).append(line)
         self.backlog += len(line)
 

@@ -60,6 +60,11 @@ def run(running: Instance, tmp_path: Path) -> Run:
         ("task_init", "shell.setenv('A=B', 'x')", "'A=B' cannot be the name of an environment variable"),
         ("task_init", "task.pass_fd('x')", "a file descriptor was expected, not 'x'"),
         ("task_init", "shell.on_request('a', None)", "a: a function was expected, not None"),
+        ("shell_init", "shell.post_event('two words', {})", "the name of an event is text without blanks"),
+        ("task_fork", "shell.post_event('a', {'b': object()})", "the context of event a is not what JSON can hold"),
+        ("shell_start", "shell.post_event('a', 5)", "the context of event a is an object, not 5"),
+        ("shell_init", "shell.add_event_context('shell.init', {'size': 5})", "size of the event shell.init is what"),
+        ("shell_init", "shell.add_event_context('shell.init', {'a': object()})", "shell.init is not what JSON"),
         ("task_init", "shell.get_rank_info(-5)", "there is no shell -5: those of this job are 0 to 0"),
     ],
 )
@@ -95,8 +100,15 @@ def test_a_slip_of_a_request_is_the_answer_to_it(run: Run) -> None:
         "shell.on_request('slip', lambda msg: {}['key'])\n"
         "shell.on_request('odd', lambda msg: object())\n"
         "if shell.rank:\n"
+        "    def answered(rpc):\n"
+        "        try:\n"
+        "            rpc.get()\n"
+        "        except OSError as exc:\n"
+        "            shell.log(3, str(exc))\n"
+        "        shell.remove_completion_ref('answers')\n"
         "    for method in ('slip', 'odd'):\n"
-        "        shell.rpc(0, method, {}).then(lambda rpc: shell.log(3, str(rpc.wait_for() and rpc._results[0])))\n"
+        "        shell.add_completion_ref('answers')\n"
+        "        shell.rpc(0, method, {}).then(answered)\n"
     )
     found = run("shell_post_init", body, "-N2", "--tasks-per-node=1")
     assert (found.returncode, found.stdout) == (0, "ran\nran\n"), found.stderr

@@ -9,7 +9,7 @@ import pytest
 import flux
 from flux import kvs
 from flux.testing import Instance
-from flux_shell.journal import Journal
+from flux_shell.journal import Journal, check_event, check_extra
 
 NAMESPACE = "job-1"
 
@@ -67,3 +67,31 @@ def test_the_first_events_do_not_wait_for_ever(handle: flux.Flux) -> None:
     journal.append("output", "header", {})
     turn(handle, journal)
     assert commits(handle) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "text"),
+    [
+        (None, {}, "name of an event"),
+        ("", {}, "name of an event"),
+        ("two words", {}, "name of an event"),
+        ("foo\n", {}, "name of an event"),
+        ("foo", 5, "context of event foo is an object, not 5"),
+        ("foo", None, "is an object"),
+        ("foo", {"a": object()}, "context of event foo is not what JSON can hold"),
+        ("foo", {"a": "\ud800"}, "JSON"),
+    ],
+)
+def test_what_is_no_event_is_refused(name: object, context: object, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        check_event(name, context)
+    check_event("foo", {"a": [1, {"b": None}]})
+
+
+def test_plugins_do_not_say_what_the_shell_itself_says() -> None:
+    check_extra("shell.init", {"pty": "terminus.0"})
+    for name, key in (("shell.init", "size"), ("shell.init", "service"), ("shell.start", "taskmap")):
+        with pytest.raises(ValueError, match=f"{key} of the event {name}"):
+            check_extra(name, {key: 5})
+    with pytest.raises(ValueError, match="JSON"):
+        check_extra("shell.init", {"a": object()})

@@ -128,7 +128,11 @@ class ShellApi(Protocol):
         """Signal all local tasks."""
 
     def post_event(self, name: str, context: dict[str, Any]) -> None:
-        """Append to the job's exec.eventlog; what is posted before shell.start comes right after it."""
+        """Append to the job's exec.eventlog; what is posted before shell.start comes right after it.
+
+        Raises:
+            ValueError: the name is empty or has blanks, or the context is no object that JSON can hold (RFC 18).
+        """
 
     def on_request(self, method: str, callback: Callable[[Message], Any]) -> None:
         """Serve requests for "SERVICE.method": callback(msg) gives the response payload, or DEFERRED
@@ -157,7 +161,11 @@ class ShellApi(Protocol):
         """Give a reference back. FluxError ENOENT when there is none of that name."""
 
     def add_event_context(self, name: str, context: dict[str, Any]) -> None:
-        """Add keys to the context of the event shell.init, before it is posted. FluxError EINVAL for another event."""
+        """Add keys to the context of the event shell.init or shell.start, before it is posted.
+
+        Raises:
+            FluxError: EINVAL for another event. ValueError: as `post_event`, or the shell itself says a key of it.
+        """
 
     def get_info(self) -> dict[str, Any]:
         """jobid, instance_owner, rank, size, ntasks, service, options {verbose, standalone}, jobspec, R."""

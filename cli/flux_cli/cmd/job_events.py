@@ -12,8 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from flux.eventlog import EventLogFormatter
-    from flux.job.event import EventLogEvent
+    from flux.eventlog import Event, EventLogFormatter
     from flux.job.JobID import JobID
 
 _SHORT_PATHS = {"exec": "guest.exec.eventlog", "output": "guest.output", "input": "guest.input"}
@@ -59,8 +58,6 @@ def eventlog_arguments(parser: Parser) -> None:
 
 def eventlog(args: argparse.Namespace) -> int:
     formatter, path = _formatter(args), _path(args)
-    from flux import eventlog as codec
-
     with open_flux() as handle:
         try:
             if args.follow:
@@ -69,9 +66,22 @@ def eventlog(args: argparse.Namespace) -> int:
             text = handle.rpc("job-info.lookup", request).get()[path]
         except OSError as exc:
             raise _not_found(exc, handle, args.id, path) from None
-    for event in codec.decode(text):
-        print(formatter.format(event))
+    _print(text, path, formatter)
     return 0
+
+
+def _print(text: str, path: str, formatter: EventLogFormatter) -> None:
+    """Print the events of an eventlog, which anyone may have written: up to the first line that is none."""
+    from flux.eventlog import EventlogDecoder
+
+    decoder = EventlogDecoder()
+    try:
+        for line in text.splitlines(keepends=True):
+            for event in decoder.feed(line):
+                print(formatter.format(event))
+        decoder.finish()
+    except ValueError as exc:
+        raise CommandError(f"{path}: {exc}") from None
 
 
 def _not_found(exc: OSError, handle: Any, jobid: JobID, path: str) -> Exception:
@@ -93,10 +103,11 @@ def _job_exists(handle: Any, jobid: JobID) -> bool:
 
 
 def _follow(handle: Any, jobid: int, path: str, formatter: EventLogFormatter) -> int:
-    from flux.job.event import event_watch
+    from flux.job.event import event_watch_async
 
-    for event in event_watch(handle, jobid, path, _flags(path)):
-        print(formatter.format(_entry(event)), flush=True)
+    watch = event_watch_async(handle, jobid, path, _flags(path))
+    while (event := _next(watch, path)) is not None:
+        print(formatter.format(event), flush=True)
     return 0
 
 
@@ -104,10 +115,18 @@ def _flags(path: str) -> int:
     return _WAITCREATE if path in _SHORT_PATHS.values() else 0
 
 
-def _entry(event: EventLogEvent) -> Any:
+def _next(watch: Any, path: str) -> Event | None:
+    """The next event that is watched for; None at the end."""
+    from msgspec import convert
+
     from flux.eventlog import Event
 
-    return Event(event.timestamp, event.name, event.context)
+    try:
+        event = watch.get_event()
+        return None if event is None else convert(dict(event), Event)
+    except (KeyError, TypeError, ValueError) as exc:
+        what = f"an event has no {exc}" if isinstance(exc, KeyError) else str(exc)
+        raise CommandError(f"{path}: a line of the eventlog is no event: {what}") from None
 
 
 # -- wait-event
@@ -145,15 +164,15 @@ def wait_event(args: argparse.Namespace) -> int:
 
 
 def _await(args: argparse.Namespace, watch: Any, time_left: Any) -> int:
-    formatter, left, matches = _formatter(args), args.count, _matcher(args)
+    formatter, left, matches, path = _formatter(args), args.count, _matcher(args), _path(args)
     while True:
         watch.wait_for(time_left())
-        event = watch.get_event()
+        event = _next(watch, path)
         if event is None:
             die(f"event '{args.event}' never received")
         found = matches(event)
         left -= found
-        line = formatter.format(_entry(event))  # of each event: times may be relative to the first
+        line = formatter.format(event)  # of each event: times may be relative to the first
         if args.verbose or (found and not left and not args.quiet):
             print(line, flush=True)
         if found and left <= 0:
@@ -168,7 +187,7 @@ def _matcher(args: argparse.Namespace) -> Any:
         die(f"--match-context: expected KEY=VAL, got '{args.match_context}'")
     from json import dumps
 
-    def matches(event: EventLogEvent) -> bool:
+    def matches(event: Event) -> bool:
         if event.name != args.event or key not in event.context:
             return False
         value = event.context[key]
