@@ -7,6 +7,7 @@ import os
 import stat
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["Fileref", "pack", "unpack", "walk"]
@@ -110,7 +111,7 @@ def unpack(folder: str, path: str, obj: Mapping[str, Any], load: Load | None = N
 
     Args:
         load: gives the blob of a blobref; None where files have to be in their objects.
-        overwrite: replace a file that is there.
+        overwrite: replace a file that is there, at once: whoever opens it finds all of the old one or of the new one.
 
     Raises:
         FileExistsError: it is there. OSError, ValueError, KeyError, TypeError: the object is malformed.
@@ -118,16 +119,14 @@ def unpack(folder: str, path: str, obj: Mapping[str, Any], load: Load | None = N
     target = _inside(folder, path)
     mode = int(obj["mode"])
     kind = stat.S_IFMT(mode)
-    if overwrite and kind != stat.S_IFDIR and os.path.lexists(target):
-        os.unlink(target)
     if kind == stat.S_IFDIR:
         os.makedirs(target, stat.S_IMODE(mode), exist_ok=True)
-    elif kind == stat.S_IFLNK:
-        os.symlink(obj["data"], target)
-    elif kind == stat.S_IFREG:
-        _write(target, obj, stat.S_IMODE(mode), load)
-    else:
+    elif kind not in (stat.S_IFLNK, stat.S_IFREG):
         raise ValueError(f"mode {mode:o} is that of no file, directory or symbolic link")
+    elif overwrite:
+        _replace(target, obj, load)
+    else:
+        _make(target, obj, load)
 
 
 def _inside(folder: str, path: str) -> str:
@@ -139,6 +138,25 @@ def _inside(folder: str, path: str) -> str:
     if os.path.commonpath([os.path.realpath(folder), os.path.realpath(parent)]) != os.path.realpath(folder):
         raise ValueError("a symbolic link leads out of the directory")
     return target
+
+
+def _replace(target: str, obj: Mapping[str, Any], load: Load | None) -> None:
+    made = os.path.join(os.path.dirname(target), f".{os.urandom(8).hex()}")
+    try:
+        _make(made, obj, load)
+        os.replace(made, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(made)
+        raise
+
+
+def _make(target: str, obj: Mapping[str, Any], load: Load | None) -> None:
+    mode = int(obj["mode"])
+    if stat.S_ISLNK(mode):
+        os.symlink(obj["data"], target)
+    else:
+        _write(target, obj, stat.S_IMODE(mode), load)
 
 
 def _write(target: str, obj: Mapping[str, Any], perms: int, load: Load | None) -> None:

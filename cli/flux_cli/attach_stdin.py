@@ -8,6 +8,7 @@ import sys
 
 from flux.core.steady import SteadyRPC
 from flux.stdio import encode_io
+from flux_cli.errors import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,14 @@ class StdinSender:
         request = encode_io("stdin", self._tasks, data) if data else encode_io("stdin", "all", eof=True)
         self._send(request).then(self._sent, bool(data))
 
+    def _refuse(self, error: OSError) -> None:
+        """No task takes this input: the tasks that there are get the end of theirs, then this command fails."""
+
+        def fail(_rpc: Any) -> None:
+            raise CommandError(f"stdin: {error}")
+
+        self._send(encode_io("stdin", "all", eof=True)).then(fail)
+
     def _send(self, request: dict[str, Any]) -> SteadyRPC:
         """Send a chunk, again when a broker on the way is lost; by its number the shell takes it once."""
         self._number += 1
@@ -97,7 +106,9 @@ class StdinSender:
             rpc.get()
         except OSError as exc:
             self._closed = True
-            if exc.errno not in _READS_NO_MORE:
+            if exc.errno == errno.EINVAL:
+                self._refuse(exc)
+            elif exc.errno not in _READS_NO_MORE:
                 print(f"flux-job: stdin: {exc}", file=sys.stderr)
             return
         if more:

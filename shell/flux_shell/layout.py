@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flux.idset import IDset
+from flux_shell.option_names import misnamed
 
 __all__ = ["LayoutError", "Node", "count_tasks", "least_count", "nodes_of"]
+
+_PER_RESOURCE = ("type", "count")
 
 
 class LayoutError(ValueError):
@@ -128,8 +131,12 @@ def _slots(slot: Slot, nodes: Sequence[Node]) -> list[int]:
 
 def _per_resource(option: Any, nodes: Sequence[Node]) -> list[int]:
     if not isinstance(option, Mapping) or option.get("type") not in ("node", "core"):
-        raise LayoutError(f"shell option per-resource needs a type, node or core: {option!r}")
-    count = int(option.get("count", 1))
+        raise LayoutError(f"shell option per-resource needs a type, node or core: {option!r:.60}")
+    if error := misnamed("per-resource", option, _PER_RESOURCE):
+        raise LayoutError(error)
+    count = option.get("count", 1)
+    if type(count) is not int or count < 1:
+        raise LayoutError(f"shell option per-resource.count={count!s:.60}: a number above 0 was expected")
     return [count if option["type"] == "node" else count * node.ncores for node in nodes]
 
 

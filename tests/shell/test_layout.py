@@ -62,6 +62,22 @@ def test_per_resource_replaces_the_slots(option: str, expected: list[int]) -> No
     assert count_tasks(jobspec(["true"], 4), nodes, {"per-resource": {"type": option, "count": 2}}) == expected
 
 
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"type": "core", "count": "x"}, "per-resource.count=x: a number above 0"),
+        ({"type": "core", "count": -1}, "per-resource.count=-1: a number above 0"),
+        ({"type": "core", "count": True}, "per-resource.count=True"),
+        ({"type": "core", "cont": 2}, "did you mean per-resource.count"),
+        ({"count": 2}, "needs a type"),
+        (5, "needs a type"),
+    ],
+)
+def test_a_bad_per_resource_is_refused(option: object, text: str) -> None:
+    with pytest.raises(JobError, match=text):
+        Job(1, jobspec(["true"], shell={"options": {"per-resource": option}}), resources([1]))
+
+
 def test_nodes_are_in_rank_order_whatever_the_order_in_r() -> None:
     lite = [{"rank": "3", "children": {"core": "0"}}, {"rank": "0,2", "children": {"core": "0-1", "gpu": "0"}}]
     nodes = nodes_of({"execution": {"R_lite": lite}})

@@ -91,11 +91,14 @@ def test_who_detaches_leaves_the_terminal_to_others(jobs: Jobs) -> None:
     assert job.output() == {"0": "one\r\none\r\n"}
 
 
-@pytest.mark.parametrize("option", [{"colour": 1}, {"ranks": "x"}])
-def test_options_of_terminals_that_are_wrong(jobs: Jobs, option: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [({"colour": 1}, "pty takes ranks, capture, interactive"), ({"ranks": "x"}, "invalid shell pty option: pty.ranks")],
+)
+def test_options_of_terminals_that_are_wrong(jobs: Jobs, option: dict[str, Any], text: str) -> None:
     job, codes = jobs.run(["true"], options={"pty": option})
     assert codes == [1]
-    assert "invalid shell pty option" in next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
+    assert text in next(e["note"] for e in jobs.exceptions() if e["id"] == job.id)
 
 
 def test_process_table_of_a_job_on_two_nodes(jobs2: Jobs) -> None:

@@ -97,6 +97,12 @@ def test_a_helper_that_cannot_be_started_is_told_and_the_job_runs(run: Runner) -
     assert "coprocess: mon: launch failed: No such file or directory" in result.stderr
 
 
+def test_ranks_of_a_helper_that_are_not_there_are_told(run: Runner) -> None:
+    result = run("-N2", "-o", coprocess(command=["true"], ranks="1,9"), "true")
+    assert result.returncode == 0
+    assert result.stderr.count("mon: ranks 9 are not there, the job has shells 0-1") == 1
+
+
 def test_a_helper_of_lua_is_asked_for_by_its_name(run: Runner) -> None:
     (run.folder / "mon.lua").write_text(
         'coprocess.define { name = "mon", command = {"echo", "of {{id.dec}}"}, output = "mon" }'
@@ -114,9 +120,9 @@ def test_a_helper_of_lua_is_asked_for_by_its_name(run: Runner) -> None:
         ("coprocess=1", "non-empty object"),
         (coprocess(command="true"), "non-empty array"),
         (coprocess(command=[1]), "must be strings"),
-        (coprocess(command=["true"], rank="0"), "rank is none of"),
+        (coprocess(command=["true"], rank="0"), "did you mean coprocess.mon.ranks?"),
         (coprocess(command=["true"], ranks="x"), "invalid ranks"),
-        ("hwloc.xml=1", "xmlfile and restrict"),
+        ("hwloc.xml=1", "did you mean hwloc.xmlfile?"),
     ],
 )
 def test_a_bad_option_ends_the_job_and_says_why(run: Runner, option: str, word: str) -> None:
@@ -249,3 +255,55 @@ def test_the_first_shell_learns_once_that_all_tasks_have_ended(run: Runner) -> N
     assert run("-N2", "-o", option, "true").returncode == 0
     assert sorted(run.notes()) == ["complete 0", "finish 0", "finish 1"]
     assert run.notes()[0] != "complete 0"
+
+
+# -- files, input
+
+
+def test_archives_are_staged_in_over_what_is_there(run: Runner, nodes: Instance) -> None:
+    """Two shells at once, of one host; two archives with the same file; the same job again."""
+    for name, text in (("first", "old"), ("second", "new")):
+        (run.folder / "f").write_text(text)
+        nodes.run("flux", "archive", "create", "-n", name, "-C", str(run.folder), "f", check=True)
+    target = run.folder / "target"
+    target.mkdir()
+    options = ("-N2", "-o", f"stage-in.destination=local:{target}", "-o", "stage-in.names=first,second")
+    for _ in range(2):
+        result = run(*options, "cat", "target/f")
+        assert (result.returncode, result.stdout) == (0, "newnew")
+    assert [path.name for path in target.iterdir()] == ["f"]
+    within = run("-o", "stage-in.names=first,second", "cat", "{{tmpdir}}/f")
+    assert (within.returncode, within.stdout) == (0, "new")
+
+
+@pytest.mark.parametrize(("place", "reason"), [("missing", "No such file or directory"), ("f", "Not a directory")])
+def test_a_destination_is_not_made(run: Runner, place: str, reason: str) -> None:
+    (run.folder / "f").touch()
+    result = run("-o", f"stage-in.destination={run.folder}/{place}", "true")
+    assert result.returncode == 1
+    assert f"chdir {run.folder}/{place}: {reason}" in result.stderr
+    assert not (run.folder / "missing").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ('{"y":5}', "attributes.system.files: y is an object with mode and data, not 5"),
+        ('{"y":{"data":"x"}}', "attributes.system.files: y has no mode"),
+        ("[1]", "attributes.system.files"),
+    ],
+)
+def test_files_of_the_wrong_shape_are_named(run: Runner, files: str, text: str) -> None:
+    result = run(f"--setattr=system.files={files}", "true")
+    assert result.returncode == 1
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_input_for_no_task_of_the_job_is_refused(nodes: Instance) -> None:
+    result = nodes.run("flux", "run", "-n2", "--input=7", "cat", input="lost\n", timeout=RUN_TIME)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "stdin: input is for tasks 7, but the job has tasks 0-1 alone" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = nodes.run("flux", "run", "-n2", "--input=1,7", "cat", input="kept\n", timeout=RUN_TIME)
+    assert (result.returncode, result.stdout) == (0, "kept\n")

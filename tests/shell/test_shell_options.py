@@ -178,12 +178,60 @@ def test_pmi_by_its_other_names(jobs: Jobs) -> None:
         ({"rlimit": {"nofile": "many"}}, "many"),
         ({"taskmap": {"scheme": "hostfile", "value": "/nonexistent"}}, "/nonexistent"),
         ({"taskmap": {"scheme": "cyclic", "value": "wide"}}, "wide"),
+        # of the wrong shape
+        ({"output": 5}, "option output=5: an object was expected, such as output.stdout.type=kvs"),
+        ({"output": {"stdout": "foo"}}, "option output.stdout=foo: an object"),
+        ({"output": {"stderr": {"buffer": "x"}}}, "output.stderr.buffer=x: an object"),
+        ({"input": "foo"}, "option input=foo: an object"),
+        ({"input": {"stdin": "foo"}}, "option input.stdin=foo: an object"),
+        ({"rexec": 5}, "option rexec=5: an object"),
+        ({"rlimit": 5}, "option rlimit=5: an object"),
+        # with a key that is not known
+        ({"rexec": {"sgn-required": 1}}, "rexec.sgn-required: did you mean rexec.sign-required?"),
+        ({"pmi-simple": {"exchange": {"kk": 2}}}, "did you mean pmi-simple.exchange.k?"),
+        ({"pmi": {"exchange": {"foo": 2}}}, "exchange takes k"),
+        ({"pmi": {"nomp": 1}}, "did you mean pmi.nomap?"),
+        ({"signal": {"timelft": "5s"}}, "did you mean signal.timeleft?"),
+        ({"oom": {"adjst": 5}}, "did you mean oom.adjust?"),
+        ({"sysmon": {"perod": 5}}, "did you mean sysmon.period?"),
+        ({"stage-in": {"nmes": "a"}}, "did you mean stage-in.names?"),
+        ({"pty": {"rnks": "0"}}, "did you mean pty.ranks?"),
+        # of the wrong type
+        ({"signal": {"signum": 1.7}}, "signal.signum=1.7"),
+        ({"signal": {"signum": None}}, "signal.signum=None: the number of a signal"),
+        ({"signal": {"signum": [1]}}, "signal.signum=[1]: the number of a signal"),
+        ({"env-expand": {"A": None}}, "env-expand.A=None"),
+        ({"env-expand": {"A": {"b": 1}}}, "env-expand.A={'b': 1}"),
+        ({"rlimit": {"core": True}}, "rlimit.core=True"),
+        ({"rlimit": {"cpu": 10**23 - 1}}, "rlimit.cpu=99999999999999999999999: a number of at most"),
+        ({"oom": {"adjust": True}}, "oom.adjust=True"),
+        ({"cpu-affinity": 0}, "cpu-affinity=0"),
+        ({"gpu-affinity": 0}, "gpu-affinity=0"),
     ],
 )
 def test_a_bad_option_ends_the_job_and_is_named(jobs: Jobs, options: dict[str, Any], word: str) -> None:
     job, codes = jobs.run(["true"], options=options)
     assert codes == [1]
     assert word in note(jobs, job.id)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"output": {"stdot": {"type": "kvs"}}}, "did you mean output.stdout?"),
+        ({"output": {"stdout": {"typ": "file"}}}, "did you mean output.stdout.type?"),
+        ({"output": {"stdout": {"buffer": {"typ": "none"}}}}, "did you mean output.stdout.buffer.type?"),
+        ({"output": {"mod": "append"}}, "did you mean output.mode?"),
+        ({"input": {"lmit": 5}}, "did you mean input.limit?"),
+        ({"input": {"stdin": {"pth": "x"}}}, "did you mean input.stdin.path?"),
+    ],
+)
+def test_an_unknown_key_of_output_or_input_is_told_and_the_job_runs(
+    jobs: Jobs, options: dict[str, Any], text: str
+) -> None:
+    job, codes = jobs.run(["echo", "ran"], options=options)
+    assert (codes, job.output()) == ([0], {"0": "ran\n"})
+    assert text in logged(job)
 
 
 # -- control groups

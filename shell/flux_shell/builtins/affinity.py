@@ -31,8 +31,10 @@ class Wish(NamedTuple):
 
 
 def _wish(option: object) -> Wish:
-    if option in (True, False, None):
-        option = "off" if option is False else "on"
+    if option is False:
+        option = "off"
+    elif option in (True, None):
+        option = "on"
     if isinstance(option, dict) and option.keys() <= set(_FLAGS):
         option = ",".join(name for name, is_set in option.items() if is_set)
     verbose = dry_run = False

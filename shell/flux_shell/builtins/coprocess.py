@@ -14,6 +14,7 @@ from flux.idset import IDset
 from flux.message import Message
 from flux.stdio import decode_io, encode_io
 from flux.util import parse_fsd
+from flux_shell.option_names import misnamed
 from flux_shell.task import STREAMS, LaunchError, Task
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Coprocesses"]
 
-LOG_ERR = 3
+LOG_ERR, LOG_WARNING = 3, 4
 _TIMEOUT = "10s"
-_KEYS = {"command", "output", "ranks"}
+_KEYS = ("command", "output", "ranks")
 
 
 class _Plan(NamedTuple):
@@ -39,8 +40,8 @@ def _plan(name: str, entry: Any, size: int) -> _Plan:
     """ValueError when the entry is none."""
     if not isinstance(entry, dict):
         raise ValueError(f"{name}: {entry!r:.60} is no object with command, output and ranks")
-    if unknown := sorted(entry.keys() - _KEYS):
-        raise ValueError(f"{name}: {unknown[0]} is none of command, output, ranks")
+    if error := misnamed(f"coprocess.{name}", entry, _KEYS):
+        raise ValueError(error)
     command, ranks = entry.get("command"), entry.get("ranks", "all")
     if not isinstance(command, list) or not command:
         raise ValueError(f"{name}: command must be a non-empty array")
@@ -83,7 +84,14 @@ class Coprocesses:
         if shell.rank == 0:
             shell.on_request("coprocess-write", self._received)
             for plan in self._plans.values():
+                self._warn_of_ranks(plan)
                 self._expect(plan)
+
+    def _warn_of_ranks(self, plan: _Plan) -> None:
+        missing = plan.ranks.difference(range(self._shell.size))
+        if missing:
+            text = f"{plan.name}: ranks {IDset(missing)} are not there, the job has shells 0-{self._shell.size - 1}"
+            self._shell.log(LOG_WARNING, text, "coprocess")
 
     def _expect(self, plan: _Plan) -> None:
         """Stay for what other shells send of a helper's output."""

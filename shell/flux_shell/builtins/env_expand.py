@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flux.hooks.shell import hookimpl
 from flux_shell.mustache import render
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -19,12 +20,16 @@ class EnvExpand:
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
-        asked = shell.options.get("env-expand") or {}
-        if not isinstance(asked, dict):
-            raise ValueError(f"shell option env-expand must be an object of variables, not {asked!r}")
-        shell.env.update({name: render(str(value), shell) for name, value in asked.items()})
+        asked = object_of("env-expand", shell.options.get("env-expand"), "env-expand.VAR=TEMPLATE")
+        shell.env.update({name: render(_template(name, value), shell) for name, value in asked.items()})
 
     @hookimpl
     def task_init(self, shell: Shell, task: Task) -> None:
         for name in shell.options.get("env-expand") or ():
             task.env[name] = render(task.env[name], shell, task)
+
+
+def _template(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"shell option env-expand.{name}={value!s:.60}: text or a number was expected")
+    return str(value)

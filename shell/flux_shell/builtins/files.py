@@ -20,8 +20,14 @@ class Files:
     def shell_init(self, shell: Shell) -> None:
         system = (shell.job.jobspec.get("attributes") or {}).get("system") or {}
         files = system.get("files") or {}
+        if not isinstance(files, dict):
+            raise ValueError(f"attributes.system.files is an object of files, not {files!r:.60}")
         for name, entry in files.items():
+            if not isinstance(entry, dict):
+                raise ValueError(f"attributes.system.files: {name} is an object with mode and data, not {entry!r:.60}")
             try:
                 unpack(shell.env["FLUX_JOB_TMPDIR"], name, entry)
-            except (OSError, KeyError, TypeError, ValueError) as exc:
+            except KeyError as exc:
+                raise ValueError(f"attributes.system.files: {name} has no {exc.args[0]}") from None
+            except (OSError, TypeError, ValueError) as exc:
                 raise ValueError(f"attributes.system.files: {name}: {exc}") from None

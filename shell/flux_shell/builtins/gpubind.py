@@ -45,8 +45,10 @@ class GpuBind:
 
 def _wish(option: object) -> tuple[str, list[list[int]]]:
     """The mode, and the sets of a map."""
-    if option in (True, False, None):
-        option = "off" if option is False else "on"
+    if option is False:
+        option = "off"
+    elif option in (True, None):
+        option = "on"
     mode, colon, sets = str(option).partition(":")
     if mode not in ("on", "off", "per-task", "map") or bool(colon) != (mode == "map"):
         raise ValueError(f"shell option gpu-affinity={option}: on, off, per-task or map:SET;SET;... was expected")

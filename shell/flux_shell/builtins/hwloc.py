@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flux.hooks.shell import hookimpl
 from flux_shell.cpusets import mask_of
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree
@@ -25,11 +26,7 @@ class HwlocFile:
 
     @hookimpl
     def shell_post_init(self, shell: Shell) -> None:
-        asked = shell.options.get("hwloc")
-        if asked is None:
-            return
-        if not isinstance(asked, dict) or asked.keys() - set(_KEYS):
-            raise ValueError(f"shell option hwloc takes {' and '.join(_KEYS)}, not {asked!r:.60}")
+        asked = object_of("hwloc", shell.options.get("hwloc"), "hwloc.xmlfile", _KEYS)
         if asked.get("xmlfile"):
             xml = shell.get_hwloc_xml()
             self._write(shell, restrict(xml, os.sched_getaffinity(0)) if asked.get("restrict") else xml)

@@ -15,6 +15,7 @@ from flux.stdio import Chunk, decode_io, encode_io
 from flux.util import parse_size
 from flux_shell.journal import check_batch_timeout
 from flux_shell.mustache import render
+from flux_shell.option_names import object_of, warn_of_misnamed
 from flux_shell.taskio import Writer, pipe
 
 if TYPE_CHECKING:
@@ -43,9 +44,11 @@ class Input:
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
-        options = shell.options.get("input") or {}
+        options = object_of("input", shell.options.get("input"), "input.stdin.type=file")
+        option = object_of("input.stdin", options.get("stdin"), "input.stdin.type=file")
+        warn_of_misnamed(shell, "input", options, ("stdin", "limit", "batch-timeout"))
+        warn_of_misnamed(shell, "input.stdin", option, ("type", "path"))
         check_batch_timeout("input", options)
-        option = options.get("stdin") or {}
         kind = option.get("type", "service")
         if kind not in ("service", "file"):
             raise ValueError(f"shell option input.stdin.type is service or file, not {kind!r}")
@@ -102,6 +105,9 @@ class Input:
         if self._ended:
             raise FluxError(errno.EPIPE, "standard input has ended")
         ranks = _ranks(chunk.rank)
+        ntasks = self._shell.job.ntasks
+        if ranks is not None and ranks.first() >= ntasks:
+            raise FluxError(errno.EINVAL, f"input is for tasks {ranks}, but the job has tasks 0-{ntasks - 1} alone")
         self._ended = chunk.eof and ranks is None
         if self._shell.rank == 0:
             self._count(chunk)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flux.hooks.shell import hookimpl
 from flux.util import format_size
 from flux_shell.cgroup import Cgroup
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -63,9 +64,7 @@ def _read(option: Any) -> int | None:
     """The adjustment, or None. ValueError when the option is none."""
     if option is None:
         return None
-    if not isinstance(option, dict) or option.keys() - {"adjust"}:
-        raise ValueError(f"shell option oom takes oom.adjust=N alone, not {option!r}")
-    adjust = option.get("adjust")
-    if not isinstance(adjust, int) or not _LEAST <= adjust <= _MOST:
+    adjust = object_of("oom", option, "oom.adjust=100", ("adjust",)).get("adjust")
+    if type(adjust) is not int or not _LEAST <= adjust <= _MOST:
         raise ValueError(f"shell option oom.adjust={adjust}: a number from {_LEAST} to {_MOST} was expected")
     return adjust

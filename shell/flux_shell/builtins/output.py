@@ -13,6 +13,7 @@ from flux.stdio import decode_io
 from flux_shell.journal import check_batch_timeout
 from flux_shell.limit import Limit
 from flux_shell.mustache import differs_by_rank
+from flux_shell.option_names import object_of, warn_of_misnamed
 from flux_shell.sinks import FileSink, JournalSink, RelaySink, Sink, TerminalSink
 from flux_shell.task import STREAMS
 from flux_shell.taskio import Reader
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Output"]
 
 LOG_WARNING = 4
+_KEYS = (*STREAMS, "mode", "limit", "batch-timeout")
+_STREAM_KEYS = ("type", "path", "label", "buffer")
 
 
 class Output:
@@ -38,7 +41,9 @@ class Output:
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
-        self._output = shell.options.get("output") or {}
+        self._output = object_of("output", shell.options.get("output"), "output.stdout.type=kvs")
+        if self._output:
+            self._check_shape()
         self._unbuffered = {name: self._option(name, "buffer", {}).get("type") == "none" for name in STREAMS}
         self._check_options()
         for stream in STREAMS:
@@ -50,6 +55,17 @@ class Output:
         if shell.rank == 0:
             self._write_header()
             self._expect_others()
+
+    def _check_shape(self) -> None:
+        """ValueError when what has keys is no object."""
+        shell = self._shell
+        warn_of_misnamed(shell, "output", self._output, _KEYS)
+        for stream in STREAMS:
+            name = f"output.{stream}"
+            options = object_of(name, self._output.get(stream), f"{name}.type=kvs")
+            warn_of_misnamed(shell, name, options, _STREAM_KEYS)
+            buffer = object_of(f"{name}.buffer", options.get("buffer"), f"{name}.buffer.type=none")
+            warn_of_misnamed(shell, f"{name}.buffer", buffer, ("type",))
 
     def _check_options(self) -> None:
         """What is no reason to end the job is said."""

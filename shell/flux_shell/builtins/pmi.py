@@ -13,6 +13,7 @@ from flux.hooks.shell import hookimpl
 from flux.job import fluid
 from flux.pmi.server import Abort, PMIServer, Reply
 from flux_shell.builtins.pmi_exchange import Exchange
+from flux_shell.option_names import object_of
 from flux_shell.taskio import aside
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __all__ = ["Pmi"]
 LOG_WARNING, LOG_DEBUG = 4, 6
 _VALUE_MAX = 1024
 _LINE_MAX = 65536
+_KEYS = ("exchange", "nomap", "kvs")
+_EXAMPLE = "pmi-simple.exchange.k=16"
 _SIMPLE = {"simple", "pmi1", "pmi2"}
 _FANOUT = 16
 """Children of a shell in the exchange tree: few hops cost less than few messages."""
@@ -39,13 +42,12 @@ class Wish(NamedTuple):
 
 def _wish(options: dict[str, Any]) -> Wish:
     """ValueError when the options are none of pmi's. `pmi` is a list of implementations, or the table pmi-simple."""
-    asked, table = options.get("pmi", "simple"), options.get("pmi-simple", {})
+    asked = options.get("pmi", "simple")
+    table = object_of("pmi-simple", options.get("pmi-simple"), _EXAMPLE, _KEYS)
     if isinstance(asked, dict):
-        asked, table = "simple", {**asked, **table}
+        asked, table = "simple", {**object_of("pmi", asked, _EXAMPLE, _KEYS), **table}
     if not isinstance(asked, str):
         raise ValueError(f"shell option pmi={asked}: a list was expected, such as simple or off")
-    if not isinstance(table, dict) or table.keys() - {"kvs", "exchange", "nomap"}:
-        raise ValueError(f"shell option pmi-simple takes exchange.k and nomap, not {table!r}")
     if table.get("kvs", "exchange") not in ("exchange", "native"):
         raise ValueError(f"shell option pmi-simple.kvs={table['kvs']}: exchange was expected")
     return Wish(not _SIMPLE.isdisjoint(asked.split(",")), _fanout(table), not table.get("nomap"))
@@ -53,8 +55,11 @@ def _wish(options: dict[str, Any]) -> Wish:
 
 def _fanout(table: dict[str, Any]) -> int:
     exchange = table.get("exchange", {})
-    k = exchange.get("k", _FANOUT) if isinstance(exchange, dict) else exchange
-    if not isinstance(k, int) or k < 0:
+    if isinstance(exchange, dict):
+        k = object_of("pmi-simple.exchange", exchange, _EXAMPLE, ("k",)).get("k", _FANOUT)
+    else:
+        k = exchange
+    if type(k) is not int or k < 0:
         raise ValueError(f"shell option pmi-simple.exchange.k={k}: a number above 0 was expected")
     return k or _FANOUT
 

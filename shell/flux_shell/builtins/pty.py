@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flux.hooks.shell import DEFERRED, hookimpl
 from flux.idset import IDset
 from flux.message import Message
+from flux_shell.option_names import object_of
 from flux_shell.terminal import Session
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ class Pty:
 
     def _read_options(self, asked: Any) -> None:
         shell = self._shell
-        options = asked if isinstance(asked, dict) else {}
-        unknown = sorted(set(options) - set(_KEYS))
-        if unknown:
-            raise ValueError(f"invalid shell pty option: pty.{unknown[0]} is none of {', '.join(_KEYS)}")
+        options = object_of("pty", asked, "pty.ranks=0", _KEYS) if isinstance(asked, dict) else {}
         self._interactive = bool(options.get("interactive"))
         self._capture = bool(options.get("capture", not self._interactive))
         wanted = str(options.get("ranks", "0" if self._interactive else "all"))

@@ -18,6 +18,7 @@ from flux.message import FLAG_STREAMING, Message
 from flux.rexec_signing import is_required_by, verify_request
 from flux.rpc import RPC
 from flux.util import parse_fsd
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -47,6 +48,7 @@ class Rexec:
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
         self._timeout = _shutdown_timeout(shell.options.get("rexec-shutdown-timeout", _TIMEOUT))
+        object_of("rexec", shell.options.get("rexec"), "rexec.sign-required", ("sign-required",))
         self._needs_signature = is_required_by(shell.options)
         self._rank = shell.job.nodes[shell.rank].rank
         self._prefix = f"{shell.service}:"

@@ -6,11 +6,15 @@ import resource
 from typing import TYPE_CHECKING
 
 from flux.hooks.shell import hookimpl
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
 
 __all__ = ["ResourceLimits"]
+
+_GREATEST = (1 << 63) - 1
+_EXPECTED = f"a number of at most {_GREATEST} was expected, -1 for no limit"
 
 
 class ResourceLimits:
@@ -18,15 +22,12 @@ class ResourceLimits:
 
     @hookimpl
     def shell_init(self, shell: Shell) -> None:
-        limits = shell.options.get("rlimit") or {}
-        if not isinstance(limits, dict):
-            raise ValueError(f"shell option rlimit={limits}: rlimit.NAME=N was expected")
-        for name, value in limits.items():
+        for name, value in object_of("rlimit", shell.options.get("rlimit"), "rlimit.core=0").items():
             number = getattr(resource, f"RLIMIT_{name.upper()}", None)
             if number is None:
                 raise ValueError(f"shell option rlimit.{name}={value}: there is no such limit")
-            if not isinstance(value, int):
-                raise ValueError(f"shell option rlimit.{name}={value}: a number was expected, -1 for no limit")
+            if type(value) is not int or value > _GREATEST:
+                raise ValueError(f"shell option rlimit.{name}={value}: {_EXPECTED}")
             soft, hard = _at_most_hard(number, value)
             if number == resource.RLIMIT_NOFILE:
                 shell.nofile = soft

@@ -11,6 +11,7 @@ from flux.errors import FluxError
 from flux.future import Future
 from flux.hooks.shell import hookimpl
 from flux.util import parse_fsd
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -19,6 +20,7 @@ __all__ = ["TimeLimitWarning"]
 
 LOG_ERR, LOG_NOTICE, LOG_DEBUG = 3, 5, 6
 _TIMELEFT = 60.0
+_KEYS = ("signum", "timeleft")
 
 
 class TimeLimitWarning:
@@ -71,16 +73,20 @@ class _Countdown:
 
 def _read(option: Any) -> tuple[signal.Signals, float]:
     """Signal and seconds. ValueError says what is wrong with the option."""
-    if not isinstance(option, dict):
-        if option in (1, "1", True):
-            return signal.SIGUSR1, _TIMELEFT
-        raise ValueError(f"shell option signal={option}: signal.signum=N and signal.timeleft=FSD were expected")
-    timeleft = option.get("timeleft", _TIMELEFT)
+    if option in (1, "1", True):
+        return signal.SIGUSR1, _TIMELEFT
+    options = object_of("signal", option, "signal.signum=10 or signal.timeleft=60s", _KEYS)
+    signum = _signal_of(options.get("signum", signal.SIGUSR1))
     try:
-        signum = signal.Signals(int(option.get("signum", signal.SIGUSR1)))
-    except ValueError:
-        raise ValueError(f"shell option signal.signum={option['signum']}: there is no such signal") from None
-    try:
-        return signum, parse_fsd(str(timeleft))
+        return signum, parse_fsd(str(options.get("timeleft", _TIMELEFT)))
     except ValueError as exc:
         raise ValueError(f"shell option signal.timeleft: {exc}") from None
+
+
+def _signal_of(asked: Any) -> signal.Signals:
+    if isinstance(asked, bool) or not isinstance(asked, int | str):
+        raise ValueError(f"shell option signal.signum={asked!s:.60}: the number of a signal was expected")
+    try:
+        return signal.Signals(int(asked))
+    except ValueError:
+        raise ValueError(f"shell option signal.signum={asked}: there is no such signal") from None

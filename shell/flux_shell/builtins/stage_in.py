@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flux.hooks.shell import hookimpl
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -23,13 +26,13 @@ class StageIn:
         asked = shell.options.get("stage-in")
         if not asked or shell.standalone:
             return
-        options: dict[str, Any] = asked if isinstance(asked, dict) else {}
-        unknown = sorted(set(options) - set(_KEYS))
-        if unknown:
-            raise ValueError(f"stage-in.{unknown[0]} is none of {', '.join(_KEYS)}")
+        options = object_of("stage-in", asked, "stage-in.names=main", _KEYS) if isinstance(asked, dict) else {}
         scope, path = _destination(str(options.get("destination") or shell.env["FLUX_JOB_TMPDIR"]))
         if scope == "global" and shell.rank:
             return
+        if not os.path.isdir(path):
+            code = errno.ENOTDIR if os.path.exists(path) else errno.ENOENT
+            raise ValueError(f"stage-in.destination: chdir {path}: {os.strerror(code)}")
         names = options.get("names") or options.get("tags") or "main"
         for name in names if isinstance(names, list) else str(names).split(","):
             _extract(shell, name, path, str(options.get("pattern") or "*"))
@@ -57,6 +60,6 @@ def _extract(shell: Shell, name: str, folder: str, pattern: str) -> None:
         archive = lookup_async(shell.flux, f"archive.{name}", namespace="primary").json()
         for entry in archive:
             if fnmatchcase(entry["path"], pattern):
-                unpack(folder, entry["path"], entry, load)
+                unpack(folder, entry["path"], entry, load, overwrite=True)
     except (OSError, KeyError, TypeError, ValueError) as exc:
         raise ValueError(f"stage-in of archive {name}: {exc}") from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flux.hooks.shell import hookimpl
 from flux.util import parse_fsd
 from flux_shell.cgroup import Cgroup
+from flux_shell.option_names import object_of
 
 if TYPE_CHECKING:
     from flux_shell.shell import Shell
@@ -90,9 +91,8 @@ def _read(option: Any) -> float:
     """The period in seconds. ValueError when the option is none."""
     if not isinstance(option, dict):
         return _PERIOD
-    if option.keys() - {"period"}:
-        raise ValueError(f"shell option sysmon takes sysmon.period=FSD alone, not {option!r}")
+    period = object_of("sysmon", option, "sysmon.period=2s", ("period",)).get("period", _PERIOD)
     try:
-        return parse_fsd(str(option.get("period", _PERIOD))) or _PERIOD
+        return parse_fsd(str(period)) or _PERIOD
     except ValueError as exc:
         raise ValueError(f"shell option sysmon.period: {exc}") from None
