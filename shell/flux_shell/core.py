@@ -133,13 +133,11 @@ class ShellCore:
             except FluxError:
                 if self.flux is None or self.flux.session.error is None:
                     raise
-            except Exception as exc:
+            except Exception as exc:  # of a plugin's callback
                 self._late_errors += 1
                 if not self._ending or self._late_errors > MOST_LATE_ERRORS:
                     raise
-                self.log(
-                    LOG_ERR, explain(exc, always_placed=True)
-                )  # of a plugin's callback, while the shell takes down what there is
+                self.log(LOG_ERR, explain(exc, always_placed=True))
             if self.flux is not None and not self._lost:
                 self._check_connection()
 

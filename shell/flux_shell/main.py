@@ -76,11 +76,18 @@ def _run(args: _Args, plugins: PluginHost, brief: dict[str, Any]) -> int:
             rank = flux.get_rank() if len(job.nodes) > 1 else job.nodes[0].rank
             shell = Shell(job, plugins, flux, args.options, rank, _path(request.enclosing))
         except JobError as exc:
-            wrong = {"type": "exec", "severity": 0, "note": str(exc), "wait_status": 1 << 8}
-            flux.rpc("job-manager.raise", {"id": args.jobid, **wrong}).get()
+            _raise_on_job(flux, args.jobid, str(exc))
             raise
         request.ready.get()
         return shell.run()
+
+
+def _raise_on_job(flux: Flux, jobid: int, note: str) -> None:
+    exception = {"id": jobid, "type": "exec", "severity": 0, "note": note, "wait_status": 1 << 8}
+    try:
+        flux.rpc("job-manager.raise", exception).get()
+    except FluxError as exc:  # as for a job that this instance does not know
+        sys.stderr.write(f"flux-shell: ERROR: raising a job exception: {exc}\n")
 
 
 def _ask(flux: Flux, jobid: int, brief: dict[str, Any]) -> _Request:
