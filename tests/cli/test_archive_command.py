@@ -122,6 +122,7 @@ def test_jobs_find_archived_files_on_each_node(run: Run, tree: Path, tmp_path: P
     script = "cat $FLUX_JOB_TMPDIR/data/text; wc -c < $FLUX_JOB_TMPDIR/data/large"
     done = run("run", "-N2", "-o", "stage-in", "sh", "-c", script)
     assert sorted(done.stdout.splitlines()) == ["3000000", "3000000", "some text", "some text"]
+    (tmp_path / "shared").mkdir()
     where = f"stage-in.destination=global:{tmp_path}/shared"
     done = run("run", "-N2", "-o", where, "-o", "stage-in.pattern=data/t*", "true")
     assert done.returncode == 0

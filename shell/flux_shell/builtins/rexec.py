@@ -48,7 +48,9 @@ class Rexec:
     def shell_init(self, shell: Shell) -> None:
         self._shell = shell
         self._timeout = _shutdown_timeout(shell.options.get("rexec-shutdown-timeout", _TIMEOUT))
-        object_of("rexec", shell.options.get("rexec"), "rexec.sign-required", ("sign-required",))
+        asked = shell.options.get("rexec")
+        if asked != 1:  # -o rexec: there is nothing to turn on
+            object_of("rexec", asked, "rexec.sign-required", ("sign-required",))
         self._needs_signature = is_required_by(shell.options)
         self._rank = shell.job.nodes[shell.rank].rank
         self._prefix = f"{shell.service}:"
