@@ -91,7 +91,7 @@ class Initrc:
             if paths:
                 return self._state.table(self._without_running(paths, required and not wild))
         if required and not wild:
-            raise FileNotFoundError(f"source {os.path.join(bases[0], pattern)}: No such file or directory")
+            raise ValueError(_why_not_found(os.path.join(bases[0], pattern)))
         return self._state.table([])
 
     def _bases(self, pattern: str) -> tuple[list[str], str]:
@@ -172,6 +172,14 @@ class Initrc:
         if task is None:
             raise ValueError(f"task.{name} is only there in task.* callbacks")
         return task
+
+
+def _why_not_found(path: str) -> str:
+    try:
+        os.stat(path)
+    except OSError as exc:
+        return f"source {path}: {exc.strerror}"
+    return f"source {path}: it has just appeared"
 
 
 def _verbosity(value: Any) -> int:

@@ -18,6 +18,7 @@ from test_lua_initrc import got
         (r'shell.options.x = { "\xff" }', "a string is no text in UTF-8"),
         (r'error ("\xff", 1)', r"\xff"),
         ('source "/"', "source /: Is a directory"),
+        ('source "/etc/passwd/x.lua"', "source /etc/passwd/x.lua: Not a directory"),
         ("source ()", "source: GLOB must be a string, not nil"),
         ("shell.source_rcpath {}", "shell.source_rcpath: GLOB must be a string, not a table"),
         ('shell.get_rankinfo ("x")', 'shell.get_rankinfo: RANK must be an integer, not "x"'),
