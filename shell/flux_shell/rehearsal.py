@@ -27,7 +27,6 @@ from flux_shell import locality, main, stack
 
 __all__ = ["rehearse"]
 
-_JOBID = "1"
 _ROUNDS = 6  # the interpreter specialises code that has been called eight times, most of it more than once a job
 _ENV = {"PATH": "/usr/bin:/bin"}
 _JOBSPEC = {
@@ -76,7 +75,8 @@ def _run_once(plugins: PluginHost) -> int:
     theirs.close()
     os.environ["FLUX_URI"] = f"fd://{ours.detach()}"
     try:
-        return main.main([_JOBID], plugins, {"J": _SIGNED, "R": _R})
+        jobid = str(os.getpid())  # so that no directory of another's is in the way
+        return main.main([jobid], plugins, {"J": _SIGNED, "R": _R})
     finally:
         os.kill(broker, signal.SIGKILL)  # whether or not the connection was closed
         os.waitpid(broker, 0)

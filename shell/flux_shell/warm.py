@@ -1,10 +1,11 @@
 """The warm parent of job shells: everything a shell needs is imported here once, and each shell is a fork of it.
 
 It has no thread, no event loop, no connection and no open file but its socket. Whoever owns the other end asks for a
-shell with {seq, argv, set, unset, cwd, brief} and three descriptors, hears {seq, pid} or {seq, errno, text} at once,
-and {pid, status} when that shell has ended. Set and unset are what the shell's environment has otherwise than this
+shell with {seq, argv, set, unset, cwd, brief} and three descriptors, hears {seq, pid} from that shell or {seq, errno,
+text}, and {seq, pid, status} when it has ended. Set and unset are what the shell's environment has otherwise than this
 process's, brief is what it need not ask for (`flux_shell.main`). Messages are JSON after a 4-byte big-endian length.
-It ends with its owner.
+It ends with its owner. Shells keep its socket, and no task does: when it has died, they say themselves what they end
+with.
 When other code is installed than it has imported, it executes itself anew; its shells stay its children.
 """
 
@@ -80,7 +81,11 @@ def _detach(sock: socket.socket) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    keep = sock.fileno()
+    sock.set_inheritable(False)
+    _close_all_but(sock.fileno())
+
+
+def _close_all_but(keep: int) -> None:
     os.closerange(3, keep)
     os.closerange(keep + 1, _open_max())
 
@@ -96,15 +101,16 @@ def _open_max() -> int:
 
 
 class WarmParent:
-    """State of the parent: its socket, and a pidfd for each shell that runs."""
+    """State of the parent: its socket, and for each shell that runs a pidfd, with its pid and the request's number."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        self._children: dict[int, int] = {}
-        for pid in os.environ.pop(_SHELLS, "").split():
-            self._watch(int(pid))
+        self._children: dict[int, tuple[int, int]] = {}
+        for child in os.environ.pop(_SHELLS, "").split():
+            pid, _, seq = child.partition(":")
+            self._watch(int(pid), int(seq))
         self._code: ImportedCode | None = None
         self._source = _source()
         self._plugins: PluginHost | None = None
@@ -141,20 +147,20 @@ class WarmParent:
 
     def _renew(self) -> NoReturn:
         """Start again with the code that is installed now; no part of a request has been read."""
-        os.environ[_SHELLS] = " ".join(map(str, self._children.values()))
+        os.environ[_SHELLS] = " ".join(f"{pid}:{seq}" for pid, seq in self._children.values())
         self._sock.set_inheritable(True)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
-    def _watch(self, pid: int) -> None:
+    def _watch(self, pid: int, seq: int) -> None:
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = pid
+        self._children[pidfd] = pid, seq
         self._poll.register(pidfd, select.POLLIN)
 
     def _collect(self, pidfd: int) -> None:
-        pid = self._children.pop(pidfd)
+        pid, seq = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
         os.close(pidfd)
-        self._answer({"pid": pid, "status": os.waitpid(pid, 0)[1]})
+        self._answer({"seq": seq, "pid": pid, "status": os.waitpid(pid, 0)[1]})
 
     def _request(self) -> bool:
         """Serve one request; False when the owner is gone."""
@@ -190,16 +196,29 @@ class WarmParent:
         if cwd is not None and not os.path.isdir(cwd):
             self._answer({"seq": seq, "errno": errno.ENOENT, "text": f"{cwd}: {os.strerror(errno.ENOENT)}"})
             return
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as exc:
             self._answer({"seq": seq, "errno": exc.errno, "text": exc.strerror})
             return
         if not pid:
-            _become_shell(request, fds, self._plugins)
+            self._become_shell(request, fds, parent)
         self._forked += 1
-        self._watch(pid)
-        self._answer({"seq": seq, "pid": pid})
+        self._watch(pid, seq)
+
+    def _become_shell(self, request: dict[str, Any], fds: list[int], parent: int) -> NoReturn:
+        """In the child: run the shell, and exit with its status."""
+        code = 1
+        try:
+            if os.getppid() != parent:  # it has died: another one is asked for this shell, of which nobody knows yet
+                return
+            self._answer({"seq": request["seq"], "pid": os.getpid()})
+            code = _run_shell(request, fds, self._sock, self._plugins)
+            if os.getppid() != parent:  # which would have told it
+                self._answer({"seq": request["seq"], "pid": os.getpid(), "status": code << 8})
+        finally:
+            os._exit(code)
 
     def _answer(self, answer: dict[str, Any]) -> None:
         body = msgspec.json.encode(answer)
@@ -214,11 +233,11 @@ def _received_fds(control: list[tuple[int, int, bytes]]) -> list[int]:
     return list(fds)
 
 
-def _become_shell(request: dict[str, Any], fds: list[int], plugins: PluginHost | None) -> NoReturn:
-    """In the child: take on the requested identity, run the shell, exit with its status."""
+def _run_shell(request: dict[str, Any], fds: list[int], sock: socket.socket, plugins: PluginHost | None) -> int:
+    """Take on the requested identity and run the shell; gives its exit code."""
     code = 1
     try:
-        _take_on(request, fds)
+        _take_on(request, fds, sock)
         from flux_shell.main import main
 
         code = main(request["argv"][1:], plugins, request["brief"])
@@ -230,14 +249,14 @@ def _become_shell(request: dict[str, Any], fds: list[int], plugins: PluginHost |
         traceback.print_exc()
     finally:
         _flush()
-        os._exit(code & 0xFF)
+    return code & 0xFF
 
 
-def _take_on(request: dict[str, Any], fds: list[int]) -> None:
+def _take_on(request: dict[str, Any], fds: list[int], sock: socket.socket) -> None:
     os.setsid()
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
-    os.closerange(3, _open_max())
+    _close_all_but(sock.fileno())
     for name in request["unset"]:
         os.environ.pop(name, None)
     os.environ.update(request["set"])

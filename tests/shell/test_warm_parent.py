@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,21 +51,22 @@ if not os.fork():
     parent, prepare = warm.WarmParent(theirs), warm.preload
 
     def preload():
-        parent._answer({"rehearses": True})
+        parent._answer({"rehearses": parent._forked})
         return prepare()
 
     warm.preload = preload
     parent.run()
     os._exit(0)
 theirs.close()
-heard, answers = [], ours.makefile("rb")
-while len(heard) < 21:
+heard, forked, answers = [], 0, ours.makefile("rb")
+while len(heard) < 20:
     answer = json.loads(answers.read(int.from_bytes(answers.read(4), "big")))
-    if "status" not in answer:
-        heard.append(answer.get("seq", -1))
-print(json.dumps(heard))
+    if "status" not in answer and "seq" in answer:
+        heard.append(answer["seq"])
+    forked = answer.get("rehearses", forked)
+print(json.dumps([sorted(heard), forked]))
 """
-"""Asks a warm parent for shells without a pause; what it says in turn, -1 where it rehearses."""
+"""Asks a warm parent for shells without a pause; those that it forks, and how many before it rehearses."""
 
 HEAVY = {
     "asyncio",
@@ -105,7 +107,37 @@ def test_a_warm_parent_has_imported_nothing_that_few_jobs_use(tmp_path: Path) ->
 
 
 def test_a_parent_that_has_no_pause_rehearses_all_the_same() -> None:
-    assert json.loads(output_of(SERVE).stdout) == [*range(16), -1, *range(16, 20)]
+    assert json.loads(output_of(SERVE).stdout) == [list(range(20)), 16]
+
+
+def warm_parent(jobs: Jobs) -> int:
+    pid = jobs.handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"]
+    assert isinstance(pid, int)
+    return pid
+
+
+def test_jobs_go_on_when_their_parent_dies(tmp_path: Path) -> None:
+    with Instance(args=[f"--plugins={COMPOSITION}"]) as instance:
+        jobs = Jobs(instance)
+        release = tmp_path / "release"
+        wait = ["sh", "-c", f"until [ -e {release} ]; do sleep 0.1; done; exit 3"]
+        survivors = [jobs.start(wait), jobs.start(wait)]
+        os.kill(parent := warm_parent(jobs), signal.SIGKILL)
+        wait_for(lambda: warm_parent(jobs) != parent)
+        survivors.append(jobs.start(wait))
+        os.kill(parent := warm_parent(jobs), signal.SIGKILL)
+        wait_for(lambda: warm_parent(jobs) != parent)
+        killed = jobs.start(["sleep", "inf"])
+        os.kill(warm_parent(jobs), signal.SIGKILL)
+        os.kill(killed.pids[0], signal.SIGKILL)
+        assert killed.wait() == [-signal.SIGKILL]
+        release.touch()
+        assert [job.wait() for job in survivors] == [[3]] * 3
+
+
+def test_tasks_have_no_descriptor_of_their_shells_parent(jobs: Jobs) -> None:
+    job, codes = jobs.run(["sh", "-c", "ls -l /proc/self/fd"], options={"pmi": "off"})
+    assert codes == [0] and "socket:" not in job.output()["0"]
 
 
 def test_code_that_is_installed_meanwhile_is_taken_up_and_jobs_go_on(tmp_path: Path) -> None:

@@ -205,6 +205,16 @@ def test_a_dead_warm_parent_is_replaced(handle: flux.Flux) -> None:
     assert handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"] not in (0, warm)
 
 
+def test_what_a_dead_warm_parent_was_asked_for_is_asked_of_the_next(handle: flux.Flux) -> None:
+    list(start(handle, "flux-shell", "--help"))
+    warm = handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"]
+    os.kill(warm, signal.SIGSTOP)
+    rpcs = [start(handle, "flux-shell", "--help") for _ in range(3)]
+    wait_for(lambda: handle.rpc("rexec.stats-get").get()["processes"] == 3)
+    os.kill(warm, signal.SIGKILL)
+    assert [status(list(rpc)) for rpc in rpcs] == [0, 0, 0]
+
+
 def test_one_broker_of_a_host_has_a_warm_parent_before_there_is_a_job() -> None:
     with Instance(2, args=[f"--plugins={COMPOSITION}"]) as instance:
         stats = [instance.handle().rpc("rexec.stats-get", nodeid=rank).get() for rank in range(2)]
