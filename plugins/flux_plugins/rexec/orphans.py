@@ -95,9 +95,12 @@ class Orphans:
         self._loop.add_reader(pidfd, self._exited, process)
 
     def _read(self) -> None:
-        self._statuses.update(
-            (answer["pid"], answer["status"]) for answer in self._answers.read() if "status" in answer
-        )
+        for answer in self._answers.read():
+            if "status" in answer:
+                self._statuses[answer["pid"]] = answer["status"]
+            elif "pid" in answer:  # it was forked last: another parent has been asked for it since
+                with suppress(ProcessLookupError):
+                    os.kill(answer["pid"], signal.SIGKILL)
         if self._answers.ended:
             self._loop.remove_reader(self._sock)
 
