@@ -80,7 +80,8 @@ class Orphans:
         self._loop.add_reader(sock, self._read)
         for process in running.values():
             self._watch(process)
-        self._close_if_idle()
+        if not self._pidfds:
+            self._hang_up()
 
     def __len__(self) -> int:
         return len(self._pidfds)
@@ -107,7 +108,8 @@ class Orphans:
     def _exited(self, process: Process) -> None:
         self._forget(process.pid)
         self._has_exited(process)
-        self._close_if_idle()
+        if not self._pidfds:
+            self._hang_up()
 
     def _has_exited(self, process: Process) -> None:
         self._read()  # it spoke before it ended
@@ -121,16 +123,16 @@ class Orphans:
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
 
-    def _close_if_idle(self) -> None:
-        if not self._pidfds:
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
+    def _hang_up(self) -> None:
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
 
     def close(self) -> None:
-        """Watch them no more."""
-        for pid in list(self._pidfds):
-            self._forget(pid)
-        self._close_if_idle()
+        """Watch those that are left no more."""
+        if self._pidfds:
+            for pid in list(self._pidfds):
+                self._forget(pid)
+            self._hang_up()
 
 
 def kill_session(sid: int) -> None:

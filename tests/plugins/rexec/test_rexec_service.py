@@ -205,6 +205,17 @@ def test_a_dead_warm_parent_is_replaced(handle: flux.Flux) -> None:
     assert handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"] not in (0, warm)
 
 
+def test_a_module_that_had_a_dead_warm_parent_is_exchanged(rexec: Instance, handle: flux.Flux) -> None:
+    list(start(handle, "flux-shell", "--help"))
+    warm = handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"]
+    os.kill(warm, signal.SIGKILL)
+    wait_for(lambda: handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"] != warm)
+    assert rexec.run("flux", "module", "reload", "rexec").returncode == 0
+    log = rexec.run("flux", "dmesg").stdout
+    assert "the warm parent of flux-shell ended with -9" in log and "failed while stopping" not in log
+    assert status(list(start(handle, "flux-shell", "--help"))) == 0
+
+
 def test_what_a_dead_warm_parent_was_asked_for_is_asked_of_the_next(handle: flux.Flux) -> None:
     list(start(handle, "flux-shell", "--help"))
     warm = handle.rpc("rexec.stats-get").get()["warm"]["flux-shell"]["pid"]
