@@ -43,16 +43,16 @@ class Options(NamedTuple):
     reconnect: bool = False
 
 
-class ShellFatal(Exception):
-    """The job cannot go on. status: exit code of the shell."""
+class ShellFatal(BaseException):
+    """The job cannot go on. status: exit code of the shell. No Exception: who goes on after those cannot after this."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
 
 
-class Terminated(Exception):
-    """A signal arrived before there was a task to pass it on to."""
+class Terminated(BaseException):
+    """A signal arrived before there was a task to pass it on to. No Exception: see `ShellFatal`."""
 
 
 class ShellCore:
@@ -237,8 +237,6 @@ class ShellCore:
         self.call("shell.log-setlevel", shell=self, level=level, dest=dest)
 
     def _hook_failed(self, failure: HookFailure) -> None:
-        if isinstance(failure.error, (ShellFatal, Terminated)) and not self._ending:
-            raise failure.error
         if self.verbose > 1:
             traceback.print_exception(failure.error)
         if failure.policy is ErrorPolicy.FATAL and not self._ending:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flux_shell.core import ShellFatal, Terminated
 from flux_shell.initrc import rc_directories, search_path
 from flux_shell.lua_plugins import LuaPlugins
 from flux_shell.sandbox import PARTS, LuaState, to_data, told
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["run_initrc"]
 
 _PRELUDE = os.path.join(PARTS, "prelude.lua")
-_PASSING = (ShellFatal, Terminated)
 _LOG_LEVELS = {"log": 5, "debug": 6, "log_error": 3}
 
 
@@ -43,7 +41,7 @@ class Initrc:
             **self._task_functions(),
             **self._plugins.functions(),
         }
-        host = {name: self._state.answering(function, _PASSING) for name, function in functions.items()}
+        host = {name: self._state.answering(function) for name, function in functions.items()}
         self._state.run_file(_PRELUDE, self._state.functions(host), self._state.checker)
 
     def run(self) -> None:

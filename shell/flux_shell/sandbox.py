@@ -91,7 +91,7 @@ class LuaState:
             self._arm = self._sethook = lambda: None
         self._depth = 0
         self._files: list[str] = []
-        self._passed: Exception | None = None
+        self._passed: BaseException | None = None
 
     def _part(self, name: str) -> Any:
         with open(os.path.join(PARTS, f"{name}.lua"), "rb") as file:
@@ -148,17 +148,18 @@ class LuaState:
         if passed is not None:
             raise passed from passed.__cause__
 
-    def answering(self, function: Callable[..., Any], passing: tuple[type[Exception], ...]) -> Callable[..., Any]:
-        """As `answering`; errors in passing end the outermost call, whatever the script does about them."""
+    def answering(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """As `answering`; what is no Exception ends the outermost call, whatever the script does about it."""
+        answered = answering(function)
 
         def noted(*args: Any) -> Any:
             try:
-                return function(*args)
-            except passing as exc:
+                return answered(*args)
+            except BaseException as exc:
                 self._passed = self._passed or exc
                 raise
 
-        return answering(noted, passing)
+        return noted
 
     def table(self, value: Any) -> Any:
         """The value with mappings and sequences as Lua tables; what Lua has no type for as a string."""
@@ -236,14 +237,12 @@ def told(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else f"a {lua54.lua_type(value) or 'value'}"
 
 
-def answering(function: Callable[..., Any], passing: tuple[type[Exception], ...] = ()) -> Callable[..., Any]:
-    """For Lua: the function answers (True, value) or (False, text of the error). passing: errors that end the call."""
+def answering(function: Callable[..., Any]) -> Callable[..., Any]:
+    """For Lua: the function answers (True, value) or (False, text of the error)."""
 
     def answer(*args: Any) -> tuple[bool, Any]:
         try:
             return True, function(*args)
-        except passing:
-            raise
         except UnicodeDecodeError:
             return False, "a string is no text in UTF-8"
         except Exception as exc:

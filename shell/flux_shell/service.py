@@ -11,7 +11,6 @@ from flux.errors import FluxError, as_flux_error
 from flux.hooks.host import explain
 from flux.hooks.shell import DEFERRED
 from flux.message import EVENT, REQUEST, ROLE_OWNER, ROLE_USER, Message
-from flux_shell.core import ShellFatal, Terminated
 from flux_shell.mail import Inbox
 
 __all__ = ["Service"]
@@ -84,8 +83,6 @@ class Service:
             result = callback(msg)
             if result is not DEFERRED:
                 self._flux.respond(msg, result)
-        except (ShellFatal, Terminated):
-            raise
         except (OSError, ValueError) as exc:
             error = as_flux_error(exc)
             self._flux.respond_error(msg, error.errno, str(error))

@@ -60,6 +60,7 @@ def run(running: Instance, tmp_path: Path) -> Run:
         ("task_init", "shell.setenv('A=B', 'x')", "'A=B' cannot be the name of an environment variable"),
         ("task_init", "task.pass_fd('x')", "a file descriptor was expected, not 'x'"),
         ("task_init", "shell.on_request('a', None)", "a: a function was expected, not None"),
+        ("shell_init", "try:\n    shell.die('the end')\nexcept Exception:\n    pass", "the end"),
         ("shell_init", "shell.post_event('two words', {})", "the name of an event is text without blanks"),
         ("task_fork", "shell.post_event('a', {'b': object()})", "the context of event a is not what JSON can hold"),
         ("shell_start", "shell.post_event('a', 5)", "the context of event a is an object, not 5"),
